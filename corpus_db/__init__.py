@@ -1,0 +1,1 @@
+"""Keep what was crawled or imported: raw records, images, curated pairs and their versions, behind SQL."""

@@ -1,0 +1,276 @@
+"""The tables, as SQLModel classes. Names are a public interface (docs/query.md): users write SQL against them."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import NaiveDatetime
+from sqlalchemy import Column, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlmodel import Field, SQLModel
+
+from corpus_db.text import storable_json
+
+
+def now() -> datetime:
+    """The present time, UTC, without a zone mark: what both engines give back is then what went in."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+class JSONBody(TypeDecorator[str]):
+    """A JSON document: goes in as the text that came, comes out parsed.
+
+    SQLite keeps the text to the letter. PostgreSQL keeps JSONB, which cannot hold NUL or lone surrogates: those become
+    visible escapes (`corpus_db.text`).
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        return storable_json(json.loads(value)) if value is not None and dialect.name == "postgresql" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class Source(SQLModel, table=True):
+    """A corpus that records came from."""
+
+    __tablename__ = "source"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    shape: str  # which reader understands its raw records: "medpix"
+    site: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+
+
+class Crawl(SQLModel, table=True):
+    """One pass over a source; `finished` is null while it can be resumed."""
+
+    __tablename__ = "crawl"
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(foreign_key="source.id")
+    started: NaiveDatetime
+    finished: NaiveDatetime | None = None
+    summary: str | None = None  # JSON: what the pass found, as printed
+
+
+class Fetch(SQLModel, table=True):
+    """The ledger: one resource of one source, and how asking for it ended."""
+
+    __tablename__ = "fetch"
+    __table_args__ = (
+        UniqueConstraint("source_id", "path"),
+        Index("fetch_due", "source_id", "rank", "path", sqlite_where=text("due"), postgresql_where=text("due")),
+        Index("fetch_status", "status", "reason"),
+        Index("fetch_parent", "parent_id"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(foreign_key="source.id")
+    path: str  # site-relative; an address that leaves the site stands here as it was given
+    kind: str  # list, encounter, topic, image; file for an import
+    rank: int  # the frontier takes low ranks first
+    status: str  # pending, ok, failed, gone, refused, skipped
+    http_status: int | None = None
+    reason: str | None = None  # a key of ledger.REASONS
+    attempts: int = 0
+    sha256: str | None = None  # of the body last received
+    etag: str | None = None
+    last_modified: str | None = None
+    change: str | None = None  # in the last pass: new, unchanged, changed, gone
+    parent_id: int | None = Field(default=None, foreign_key="fetch.id")  # the case that lists this image or topic
+    crawl_id: int | None = Field(default=None, foreign_key="crawl.id")  # the pass that last reached it
+    due: bool = False  # still to be asked in that pass
+    first_seen: NaiveDatetime
+    last_seen: NaiveDatetime
+
+
+class RawRecord(SQLModel, table=True):
+    """What a source said, at one time. Append-only: a changed answer is a new row."""
+
+    __tablename__ = "raw_record"
+    __table_args__ = (Index("raw_record_key", "source_id", "kind", "key", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(foreign_key="source.id")
+    kind: str
+    key: str  # the source's id of the case or topic; a list's letter
+    sha256: str  # of the bytes as received
+    body: Any = Field(sa_column=Column(JSONBody, nullable=False))
+    seen_at: NaiveDatetime
+
+
+class Image(SQLModel, table=True):
+    """Distinct image bytes that decode."""
+
+    __tablename__ = "image"
+    sha256: str = Field(primary_key=True)
+    bytes: int
+    width: int  # pixels
+    height: int
+    mode: str  # Pillow's name: L, RGB, I;16, ...
+    format: str  # Pillow's name: JPEG, PNG, ...
+    phash: str | None = None
+    path: str  # relative to the folder that holds images/
+
+
+class ImageRef(SQLModel, table=True):
+    """A source's name for an image, at one time; the newest row of a name is the present one."""
+
+    __tablename__ = "image_ref"
+    __table_args__ = (Index("image_ref_path", "source_id", "path", "id"), Index("image_ref_name", "upstream_name"))
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(foreign_key="source.id")
+    upstream_name: str  # synpic54610
+    path: str
+    image_sha256: str = Field(foreign_key="image.sha256", index=True)
+    seen_at: NaiveDatetime
+
+
+class Drift(SQLModel, table=True):
+    """One thing that a later pass found changed upstream."""
+
+    __tablename__ = "drift"
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(foreign_key="source.id")
+    crawl_id: int = Field(foreign_key="crawl.id", index=True)
+    path: str  # of the fetch row
+    key: str | None = None  # the image or case that changed, in the source's own id
+    field: str  # bytes, caption, history, ..., listed, gone
+    before: str | None = None
+    after: str | None = None
+
+
+class StudyCase(SQLModel, table=True):
+    """A case, study or article, as the last build read it from the raw records."""
+
+    __tablename__ = "study_case"
+    id: str = Field(primary_key=True)  # source:upstream_id
+    source_id: int = Field(foreign_key="source.id")
+    upstream_id: str
+    patient_key: str | None = None
+    title: str | None = None
+    history: str | None = None
+    exam: str | None = None
+    findings: str | None = None
+    ddx: str | None = None
+    diagnosis: str | None = None
+    diagnosis_by: str | None = None
+    treatment: str | None = None
+    discussion: str | None = None
+    topic: str | None = None
+    location: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    credit: str | None = None
+    licence: str | None = None
+
+
+class Pair(SQLModel, table=True):
+    """One image with its caption, kept or dropped, as the last build left it."""
+
+    __tablename__ = "pair"
+    __table_args__ = (Index("pair_status", "status", "drop_reason"),)
+    id: str = Field(primary_key=True)  # source:upstream_id, with #panel where a figure has panels
+    source_id: int = Field(foreign_key="source.id")
+    upstream_id: str
+    upstream_name: str
+    panel: str = ""
+    study_case_id: str = Field(foreign_key="study_case.id", index=True)
+    image_sha256: str = Field(foreign_key="image.sha256", index=True)
+    caption_raw: str | None = None
+    caption: str | None = None
+    status: str  # kept, dropped
+    drop_reason: str | None = None
+    modality_raw: str | None = None
+    modality: str | None = None
+    plane_raw: str | None = None
+    plane: str | None = None
+    region: str | None = None
+    laterality: str | None = None
+    age: str | None = None
+    sex: str | None = None
+    acr_code: str | None = None
+    figure_part: str | None = None
+    credit: str | None = None
+
+
+class Version(SQLModel, table=True):
+    """An immutable snapshot of the kept pairs."""
+
+    __tablename__ = "version"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    parent_id: int | None = Field(default=None, foreign_key="version.id")
+    manifest_sha256: str = Field(index=True)
+    created: NaiveDatetime
+    config: str  # JSON
+
+
+class CurrentVersion(SQLModel, table=True):
+    """The version that `rgc` and `caption_fts` show: one row."""
+
+    __tablename__ = "current_version"
+    id: int = Field(default=1, primary_key=True)
+    version_id: int = Field(foreign_key="version.id")
+
+
+class VersionPair(SQLModel, table=True):
+    """One pair frozen in one version: every column of `rgc`, and the groups that may not be split or confused."""
+
+    __tablename__ = "version_pair"
+    version_id: int = Field(foreign_key="version.id", primary_key=True)
+    # no foreign key: a version outlives a pair that a later build no longer finds
+    pair_id: str = Field(primary_key=True)
+    image_path: str
+    sha256: str = Field(index=True)
+    caption: str
+    modality: str | None = None
+    plane: str | None = None
+    region: str | None = None
+    laterality: str | None = None
+    split: str  # train, val, test
+    case_id: str
+    caption_group: str  # equal for equal captions
+    source: str
+    source_id: str  # the source's own id of the image
+    upstream_name: str
+    title: str | None = None
+    diagnosis: str | None = None
+    credit: str | None = None
+    licence: str | None = None
+    duplicate_cluster: str  # equal for one image under several names
+
+
+class Edit(SQLModel, table=True):
+    """One change that a cleaning rule made to a caption, in one version's build."""
+
+    __tablename__ = "edit"
+    __table_args__ = (Index("edit_pair", "pair_id", "version_id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
+    pair_id: str
+    step: int  # the order of the changes of one caption
+    rule: str
+    before: str
+    after: str
+
+
+class Label(SQLModel, table=True):
+    """One vote for a label of a pair, in one version's build."""
+
+    __tablename__ = "label"
+    __table_args__ = (Index("label_pair", "pair_id", "version_id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
+    pair_id: str
+    field: str  # modality, sequence, contrast, plane
+    value: str
+    evidence: str  # upstream: MR - FLAIR
+    confidence: float

@@ -1,0 +1,107 @@
+"""The image store: bytes as received, named by their sha256, verified before they count, written so that a kill loses none."""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 100_000_000  # a 10,000 x 10,000 film scan; beyond it a small file may be a decompression bomb
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "WEBP": "webp", "JPEG2000": "jp2"}
+TEMPORARY = ".part"
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap decides
+
+
+class BadImage(Exception):
+    """These bytes do not count as an image; `reason` is a key of ledger.REASONS."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """A verified image: the columns of `image`."""
+
+    sha256: str
+    bytes: int
+    width: int
+    height: int
+    mode: str
+    format: str
+    path: str  # relative to the folder that holds images/
+
+
+def examine(body: bytes) -> StoredImage:
+    """Decode all of an image and describe it; raises BadImage."""
+    if not body:
+        raise BadImage("empty_body")
+    if len(body) > MAX_BYTES:
+        raise BadImage("too_large")
+    try:
+        with Image.open(io.BytesIO(body), formats=tuple(EXTENSIONS)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise BadImage("too_many_pixels")
+            form, mode, size = image.format or "", image.mode, image.size
+            image.load()
+    except Image.DecompressionBombError:
+        raise BadImage("too_many_pixels") from None
+    except UnidentifiedImageError:
+        raise BadImage("not_an_image") from None
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like on bytes from strangers
+        raise BadImage("truncated_image" if "truncated" in str(error) else "broken_image") from None
+    digest = hashlib.sha256(body).hexdigest()
+    path = f"images/{digest[:2]}/{digest[2:4]}/{digest}.{EXTENSIONS[form]}"
+    return StoredImage(digest, len(body), *size, mode, form, path)
+
+
+class ImageStore:
+    """The folder images/ below `root`; safe to use from several threads."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def put(self, body: bytes) -> StoredImage:
+        """Verify an image and keep its bytes, durably; raises BadImage, or OSError where the disk refuses."""
+        image = examine(body)
+        target = self.root / image.path
+        if not (target.is_file() and target.stat().st_size == image.bytes):
+            self._write(target, body)
+        return image
+
+    def _write(self, target: Path, body: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(suffix=TEMPORARY, dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a team out of its own corpus
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself
+        finally:
+            os.close(folder)
+
+    def sweep(self) -> int:
+        """Remove what a killed process left half-written; for the holder of the database's lock only."""
+        leftovers = list((self.root / "images").glob(f"*/*/*{TEMPORARY}"))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return len(leftovers)

@@ -1,0 +1,210 @@
+"""Run one crawl: choose the site, hold the database, drive the spider, say what came of it."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.request import Request, urlopen
+
+from sqlalchemy import Engine
+
+from corpus_db import db as database
+from corpus_db import recent
+from corpus_db.errors import UserError
+from corpus_db.ledger import Ledger, open_pass, open_source
+from corpus_db.store import ImageStore
+from rgc import settings
+from rgc.classify import ROOTS
+from rgc.parse import ShapeError, compare, load, read_list
+from rgc.site import MEDPIX, Site, at_url
+
+Say = Callable[[str], None]
+Limit = int | Literal["all"] | None
+PROBE_TIMEOUT_S = 5
+LIVE_LIMIT = 500  # cases, unless the user says otherwise
+# NLM states "over 12,000 patient case scenarios ... nearly 59,000 images" on MedPix's front page; the mean size is that
+# of the 315 MedPix originals in VQA-RAD. A topic a case is an upper bound.
+IMAGES_PER_CASE, IMAGE_BYTES = 59_000 / 12_000, 52_450
+
+
+@dataclass
+class CrawlOutcome:
+    """How a crawl ended."""
+
+    database: str
+    summary: dict[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+
+
+def run(site: str, db: str | None, limit: Limit, retry_failed: bool, say: Say) -> CrawlOutcome:
+    """Crawl the site that the user named (auto, medpix, sample or a URL) into `db`, or into the site's own database.
+
+    Raises UserError where the site, the database or the disk is at fault; what came until then is kept.
+    """
+    notes: list[str] = []
+    name = site
+    if site == "auto":
+        trouble = probe(MEDPIX)
+        name = "sample" if trouble else "medpix"
+        if trouble:
+            notes = [f"{MEDPIX} cannot be used from here ({trouble}).", "This corpus is of the embedded sample site."]
+            say(f"{notes[0]} Crawling the embedded sample site instead.")
+    with _open_site(name, say) as opened:
+        url = db or str(_data_folder() / f"{opened.name}.db")
+        engine = database.create(url)
+        try:
+            with database.exclusive(engine):
+                recent.remember("crawled", url)
+                outcome = _crawl(opened, engine, limit, retry_failed, say)
+        finally:
+            engine.dispose()
+    outcome.database = url
+    for line in notes:
+        say(line)
+    return outcome
+
+
+def _data_folder() -> Path:
+    return Path(os.environ.get("RGC_DATA", "data"))
+
+
+def probe(base: str) -> str | None:
+    """Why the site cannot be crawled, or None where its first list of cases reads well within a few seconds."""
+    request = Request(f"{base}{ROOTS[0].path}", headers={"User-Agent": settings.user_agent()})
+    try:
+        with urlopen(request, timeout=PROBE_TIMEOUT_S) as response:
+            read_list(load(response.read(settings.MAX_RESPONSE_BYTES))[1])
+    except ShapeError:
+        return "it answers, but not with MedPix's list of cases"
+    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
+        return str(getattr(error, "reason", error)) or type(error).__name__
+    return None
+
+
+@contextlib.contextmanager
+def _open_site(name: str, say: Say) -> Iterator[Site]:
+    if name == "medpix":
+        yield Site("medpix", MEDPIX, settings.EXTRA_HOSTS)
+    elif name == "sample":
+        from rgc.phantom import Recipe, generate, serving
+
+        folder = _data_folder() / "cache" / "sample"
+        if not folder.exists():
+            say("Rendering the sample site (once, under a minute) ...")
+        with serving(generate(Recipe(), folder)) as base:
+            yield Site("sample", base)
+    else:
+        yield at_url(name, settings.EXTRA_HOSTS)
+
+
+def _crawl(site: Site, engine: Engine, limit: Limit, retry_failed: bool, say: Say) -> CrawlOutcome:
+    cases = LIVE_LIMIT if limit is None and site.name == "medpix" else limit
+    cases = None if cases == "all" else cases
+    store = ImageStore(database.image_root(engine.url))
+    store.sweep()
+    ledger, state = _open_ledger(site, engine, cases, retry_failed)
+    say(f"Crawling {site.base} into {database.shown(engine.url)} ({state}).")
+    began = time.monotonic()
+    spider = _run_spider(site, ledger, store, cases, say)
+    if spider.unanswered:
+        ledger.put_back(spider.unanswered)
+    summary = ledger.finish()
+    for line in summary_lines(summary, time.monotonic() - began):
+        say(line)
+    left = ledger.count_due()
+    if spider.trouble:
+        raise spider.trouble
+    if spider.interrupted:
+        say(f"Interrupted with {left} known resources to go; the same command goes on.")
+        return CrawlOutcome("", summary, 130)
+    if cases is not None and ledger.last_case is not None:
+        say(f"Took the first {cases} cases; --limit all (make rgc LIMIT=all) goes on from here.")
+    if not summary["statuses"].get("ok"):
+        raise UserError(f"{site.base}: nothing could be fetched; the reasons are above")
+    return CrawlOutcome("", summary)
+
+
+def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bool) -> tuple[Ledger, str]:
+    """The ledger of the pass to work on; a limited pass that has nothing left within its limit gives way to a new one."""
+    says = {"first": "a first crawl", "resumed": "going on", "again": "looking for changes", "retry": "retrying failures"}
+    source_id = open_source(engine, site.name, "medpix", site.base)
+    while True:
+        crawl_id, state = open_pass(engine, source_id, ROOTS, retry_failed)
+        ledger = Ledger(engine, source_id, crawl_id, compare)
+        if state != "resumed":
+            break
+        ledger.limit_cases(limit)
+        if ledger.count_due():
+            break
+        ledger.give_up()
+    ledger.last_case = None
+    return ledger, says[state]
+
+
+def _run_spider(site: Site, ledger: Ledger, store: ImageStore, limit: int | None, say: Say) -> Any:
+    """Run Scrapy to its end, once a process; returns the spider."""
+    from scrapy.crawler import AsyncCrawlerProcess
+
+    from rgc.spider import CaseSpider
+
+    def before_cases(total: int) -> None:
+        if site.is_loopback:
+            say(f"{total} cases listed.")
+        else:
+            say(estimate(total, limit))
+
+    process = AsyncCrawlerProcess(settings.scrapy_settings(site))
+    crawler = process.create_crawler(CaseSpider)
+    process.crawl(crawler, site=site, ledger=ledger, store=store, limit=limit, say=say, before_cases=before_cases)
+    with _interruptible(crawler):
+        process.start(install_signal_handlers=False)
+    return crawler.spider
+
+
+@contextlib.contextmanager
+def _interruptible(crawler: Any) -> Iterator[None]:
+    """Ctrl-C or SIGTERM ends the crawl in good order; a second one at once (the ledger stands that, too)."""
+
+    def end(signum: int, _: object) -> None:
+        from twisted.internet import reactor  # not before Scrapy has installed the one it wants
+
+        signal.signal(signum, signal.SIG_DFL)
+        crawler.spider.interrupted = True
+        reactor.callFromThread(crawler.spider.end_early)  # type: ignore[attr-defined]
+
+    before = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def estimate(cases: int, limit: int | None) -> str:
+    """What a full crawl of so many cases takes at the present delay, and what will be done."""
+    requests = len(ROOTS) + cases * (2 + IMAGES_PER_CASE)
+    images = cases * IMAGES_PER_CASE
+    full = (
+        f"A full crawl: {cases:,} cases, about {images:,.0f} images, {images * IMAGE_BYTES / 1e9:.1f} GB, "
+        f"{requests * settings.DELAY_S / 3600:.0f} hours at {settings.DELAY_S:g} s a request."
+    )
+    return full if limit is None or limit >= cases else f"{full} Taking {limit} cases; --limit all takes them all."
+
+
+def summary_lines(summary: dict[str, Any], seconds: float) -> Iterator[str]:
+    """The summary of a crawl, for people."""
+    changes = summary["changes"]
+    yield f"{'':12}{'new':>9}{'unchanged':>11}{'changed':>9}{'gone':>7}"
+    for kind in sorted(changes, key=["list", "encounter", "topic", "image"].index):
+        counts = [changes[kind].get(name, 0) for name in ("new", "unchanged", "changed", "gone")]
+        yield f"{kind:12}{counts[0]:>9}{counts[1]:>11}{counts[2]:>9}{counts[3]:>7}"
+    for reason, count in summary["reasons"].items():
+        yield f"{count:>9}  {reason}"
+    if summary["drift"]:
+        yield "drift: " + ", ".join(f"{name} {count}" for name, count in summary["drift"].items())
+    done = sum(count for status, count in summary["statuses"].items() if status != "pending")
+    yield f"{done} resources in {seconds:.0f} s."

@@ -1,0 +1,108 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rgc.phantom import Recipe, generate
+
+TINY = Recipe(seed=5, cases=7)
+# To pin anew, after raising recipe.GENERATOR:  PYTHONPATH=. python tests/phantom/test_phantom_generate.py
+GOLDEN = "unset"
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def content_hash(folder: Path) -> str:
+    """Decoded pixels and texts: PNG and JPEG bytes may differ with the machine's zlib and libjpeg, these must not."""
+    digest = hashlib.sha256()
+    for name in ("encounters.jsonl", "topics.jsonl", "truth.jsonl"):
+        digest.update((folder / name).read_bytes())
+    for path in sorted((folder / "images").glob("*.png")):
+        digest.update(np.asarray(Image.open(path)).tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(TINY, tmp_path_factory.mktemp("tiny") / "sample", workers=1)
+
+
+def test_a_tiny_sample_is_the_pinned_one(tiny: Path) -> None:
+    assert content_hash(tiny) == GOLDEN
+
+
+def test_two_workers_give_the_bytes_of_one(tiny: Path, tmp_path: Path) -> None:
+    assert file_hashes(generate(TINY, tmp_path / "two", workers=2)) == file_hashes(tiny)
+
+
+def test_a_fresh_process_with_another_hash_seed_gives_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    code = f"from rgc.phantom import *; generate({TINY!r}, {str(tmp_path / 'fresh')!r}, workers=1)"
+    environment = os.environ | {"PYTHONHASHSEED": "77", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert file_hashes(tmp_path / "fresh") == file_hashes(tiny)
+
+
+def test_another_seed_gives_another_sample(tiny: Path, tmp_path: Path) -> None:
+    assert content_hash(generate(Recipe(seed=6, cases=7), tmp_path / "other", workers=1)) != content_hash(tiny)
+
+
+def test_a_whole_sample_is_used_again_without_rendering(tiny: Path) -> None:
+    before = file_hashes(tiny)
+    reports: list[int] = []
+    assert generate(TINY, tiny, progress=lambda done, total: reports.append(done)) == tiny
+    assert reports == []
+    assert file_hashes(tiny) == before
+
+
+def test_progress_counts_the_cases(tmp_path: Path) -> None:
+    reports: list[tuple[int, int]] = []
+    generate(Recipe(cases=2), tmp_path / "s", workers=1, progress=lambda *counts: reports.append(counts))
+    assert reports[-1] == (2, 2)
+
+
+def test_strangers_files_are_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is no sample"):
+        generate(TINY, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_another_sample_in_the_way_is_refused(tiny: Path) -> None:
+    with pytest.raises(ValueError, match="holds another sample"):
+        generate(Recipe(seed=8, cases=7), tiny)
+
+
+def test_a_killed_generation_leaves_nothing_that_counts_as_whole(tmp_path: Path) -> None:
+    target = tmp_path / "killed"
+    code = f"from rgc.phantom import *; generate(Recipe(cases=300), {str(target)!r}, workers=1)"
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    deadline = time.monotonic() + 30
+    while not list(tmp_path.glob(".killed*/images/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert list(tmp_path.glob(".killed*/images/*.png")), "the child had begun"
+    assert not target.exists()
+    assert len((generate(Recipe(cases=2), target, workers=1) / "encounters.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_a_recipe_alone_in_another_version_is_not_taken_as_whole(tiny: Path, tmp_path: Path) -> None:
+    body = json.loads((tiny / "recipe.json").read_text()) | {"generator": -1}
+    (tmp_path / "recipe.json").write_text(json.dumps(body))
+    with pytest.raises(ValueError, match="generator -1"):
+        generate(TINY, tmp_path)
+
+
+if __name__ == "__main__":
+    print(content_hash(generate(TINY, f"/tmp/golden-{os.getpid()}", workers=1)))
