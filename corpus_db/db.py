@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from corpus_db.errors import UserError
+from corpus_db.recent import data_folder
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_KEY = 0x524743  # "RGC": the advisory lock's number on PostgreSQL
@@ -47,7 +48,7 @@ def image_root(url: URL) -> Path:
     """The folder that holds images/: beside an SQLite file, else $RGC_DATA or data/."""
     if url.get_backend_name() == "sqlite":
         return Path(url.database or ".").resolve().parent
-    return Path(os.environ.get("RGC_DATA", "data")).resolve()
+    return data_folder().resolve()
 
 
 def is_sqlite(bind: Engine | Connection) -> bool:

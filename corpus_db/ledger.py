@@ -1,75 +1,24 @@
-"""The ledger of what was asked for and how it ended: it hands out what is due and keeps outcomes, a batch a transaction."""
+"""The ledger of what was asked for: it hands out what is due and keeps how it ended, a batch a transaction."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import SQLModel
 
 from corpus_db.db import is_sqlite
-from corpus_db.models import Crawl, Drift, Fetch, Image, ImageRef, RawRecord, Source, now
+from corpus_db.models import now
+from corpus_db.reasons import REASONS
 from corpus_db.store import StoredImage
 
-
-class Reason(NamedTuple):
-    """Why a resource ended as it did."""
-
-    status: str
-    transient: bool
-    says: str
-
-
-REASONS = {
-    key: Reason(*row)
-    for key, row in {
-        "timeout": ("failed", True, "no answer in time"),
-        "connection_lost": ("failed", True, "the connection was refused, reset or closed before an answer"),
-        "name_not_found": ("failed", True, "the host's name did not resolve"),
-        "short_body": ("failed", True, "fewer bytes than the site promised"),
-        "bad_json": ("failed", True, "not JSON, or JSON that ends too early"),
-        "http_408": ("failed", True, "the site ended a slow request"),
-        "http_425": ("failed", True, "the site asked to come again"),
-        "http_429": ("failed", True, "too many requests"),
-        "http_5xx": ("failed", True, "an error of the site's (5xx)"),
-        "http_error": ("failed", False, "an answer that is neither a body nor a known refusal"),
-        "upstream_error": ("failed", False, "the answer's own error field is set"),
-        "wrong_shape": ("failed", False, "JSON of another shape than this endpoint's"),
-        "redirect_loop": ("failed", False, "redirected too often, or in a circle"),
-        "empty_body": ("failed", False, "an image of zero bytes"),
-        "not_an_image": ("failed", False, "bytes that are no image"),
-        "truncated_image": ("failed", False, "an image that ends too early"),
-        "broken_image": ("failed", False, "an image that does not decode"),
-        "no_address": ("failed", False, "the site lists the image without an address"),
-        "http_404": ("gone", False, "not found"),
-        "http_410": ("gone", False, "gone for good"),
-        "case_gone": ("gone", False, "its case is gone"),
-        "no_longer_listed": ("gone", False, "the site lists it no more"),
-        "too_many_pixels": ("refused", False, "more pixels than an image may have: a decompression bomb?"),
-        "too_large": ("refused", False, "more bytes than an answer may have"),
-        "other_host": ("refused", False, "an address on another host or port"),
-        "other_scheme": ("refused", False, "an address that is not http"),
-        "path_traversal": ("refused", False, "a path that climbs"),
-        "bad_address": ("refused", False, "not an address"),
-        "redirect_away": ("refused", False, "redirected off the site"),
-        "robots": ("refused", False, "robots.txt forbids it"),
-        "deleted": ("skipped", False, "deleted upstream"),
-        "hidden": ("skipped", False, "not shown upstream"),
-        # notes: the resource is there, with something to know
-        "shared_image": ("ok", False, "lists an image of another case"),
-        "type_differs": ("ok", False, "an image of another type than declared"),
-    }.items()
-}
 RANKS = {"list": 0, "image": 1, "topic": 1, "encounter": 2, "file": 2}
 LAST_RANK = 3  # an image that another case owns waits until its owner had its say
-STALE = ("ok", "failed", "refused", "skipped", "pending")
-
-
-def is_transient(reason: str | None) -> bool:
-    """Whether the same request may succeed later."""
-    return reason is not None and REASONS[reason].transient
+FETCH, RAW_RECORD, IMAGE, IMAGE_REF, DRIFT = (
+    SQLModel.metadata.tables[name] for name in ("fetch", "raw_record", "image", "image_ref", "drift")
+)
 
 
 class Task(NamedTuple):
@@ -148,23 +97,23 @@ class Ledger:
 
     def limit_cases(self, limit: int | None) -> int:
         """Work on the first `limit` cases of this pass by path; returns how many cases the pass knows."""
-        cases = select(Fetch.path).where(
-            Fetch.source_id == self.source_id, Fetch.kind == "encounter", Fetch.crawl_id == self.crawl_id
+        cases = select(FETCH.c.path).where(
+            FETCH.c.source_id == self.source_id, FETCH.c.kind == "encounter", FETCH.c.crawl_id == self.crawl_id
         )
         with self.engine.connect() as connection:
             total = connection.scalar(select(func.count()).select_from(cases.subquery())) or 0
             if limit is not None and total > limit:
-                ordered = cases.order_by(Fetch.path).offset(limit - 1).limit(1)
+                ordered = cases.order_by(FETCH.c.path).offset(limit - 1).limit(1)
                 self.last_case = connection.scalar(ordered)
         return total
 
     def due(self, size: int, kind: str | None = None, excluding: Iterable[int] = ()) -> list[Task]:
         """At most `size` due resources, in the frontier's order, but for those already under way."""
         away = set(excluding)
-        columns = [getattr(Fetch, name) for name in Task._fields]
-        query = select(*columns).where(*self._is_due()).order_by(Fetch.rank, Fetch.path).limit(size + len(away))
+        columns = [FETCH.c[name] for name in Task._fields]
+        query = select(*columns).where(*self._is_due()).order_by(FETCH.c.rank, FETCH.c.path).limit(size + len(away))
         if kind:
-            query = query.where(Fetch.kind == kind)
+            query = query.where(FETCH.c.kind == kind)
         with self.engine.connect() as connection:
             tasks = [Task(*row) for row in connection.execute(query)]
         return [task for task in tasks if task.id not in away][:size]
@@ -172,12 +121,12 @@ class Ledger:
     def count_due(self) -> int:
         """How many known resources are still to be asked for."""
         with self.engine.connect() as connection:
-            return connection.scalar(select(func.count()).select_from(Fetch).where(*self._is_due())) or 0
+            return connection.scalar(select(func.count()).select_from(FETCH).where(*self._is_due())) or 0
 
     def _is_due(self) -> list[Any]:
-        conditions: list[Any] = [Fetch.due, Fetch.source_id == self.source_id, Fetch.crawl_id == self.crawl_id]
+        conditions: list[Any] = [FETCH.c.due, FETCH.c.source_id == self.source_id, FETCH.c.crawl_id == self.crawl_id]
         if self.last_case is not None:
-            conditions.append((Fetch.kind != "encounter") | (Fetch.path <= self.last_case))
+            conditions.append((FETCH.c.kind != "encounter") | (FETCH.c.path <= self.last_case))
         return conditions
 
     # -- keeping
@@ -201,7 +150,7 @@ class Ledger:
         if not arrived:
             return
         images = {o.image.sha256: vars(o.image) for o in arrived if o.image}
-        connection.execute(self.inserts(Image).on_conflict_do_nothing(), list(images.values()))
+        connection.execute(self.inserts(IMAGE).on_conflict_do_nothing(), list(images.values()))
         refs = [
             {
                 "source_id": self.source_id,
@@ -213,37 +162,37 @@ class Ledger:
             for outcome in arrived
             if outcome.image
         ]
-        connection.execute(insert(ImageRef), refs)
+        connection.execute(insert(IMAGE_REF), refs)
         changed = [
             self._drift(outcome, outcome.upstream_name, "bytes", outcome.task.sha256, outcome.sha256)
             for outcome in arrived
             if outcome.change == "changed"
         ]
         if changed:
-            connection.execute(insert(Drift), changed)
+            connection.execute(insert(DRIFT), changed)
 
     def _keep_raw(self, connection: Connection, outcome: Outcome, seen: Any) -> None:
         # An answer that is an error is kept beside the last good one, not in its place.
         kind = outcome.task.kind if outcome.status == "ok" else f"{outcome.task.kind}_error"
         newest = (
-            select(RawRecord.sha256, RawRecord.body)
-            .where(RawRecord.source_id == self.source_id, RawRecord.kind == kind, RawRecord.key == outcome.key)
-            .order_by(RawRecord.id.desc())  # type: ignore[union-attr]
+            select(RAW_RECORD.c.sha256, RAW_RECORD.c.body)
+            .where(RAW_RECORD.c.source_id == self.source_id, RAW_RECORD.c.kind == kind, RAW_RECORD.c.key == outcome.key)
+            .order_by(RAW_RECORD.c.id.desc())
             .limit(1)
         )
         before = connection.execute(newest).first()
         if before and before.sha256 == outcome.sha256:
             return
         row = {"source_id": self.source_id, "kind": kind, "key": outcome.key, "sha256": outcome.sha256}
-        connection.execute(insert(RawRecord), [row | {"body": outcome.body, "seen_at": seen}])
+        connection.execute(insert(RAW_RECORD), [row | {"body": outcome.body, "seen_at": seen}])
         if before and outcome.status == "ok" and outcome.body is not None:
             self._note_drift(connection, outcome, before)
 
-    def _note_drift(self, connection: Connection, outcome: Outcome, before: Row[Any]) -> None:
+    def _note_drift(self, connection: Connection, outcome: Outcome, before: Any) -> None:
         changes = self.compare(outcome.task.kind, before.body, json.loads(outcome.body or "null"))
         drift = [self._drift(outcome, *change) for change in changes]
         if drift:
-            connection.execute(insert(Drift), drift)
+            connection.execute(insert(DRIFT), drift)
 
     def _drift(
         self, outcome: Outcome, key: str | None, name: str, before: str | None, after: str | None
@@ -253,11 +202,11 @@ class Ledger:
 
     def _spread_gone(self, connection: Connection, outcome: Outcome, seen: Any) -> None:
         """A resource that was there is gone; so are the images of a case."""
-        connection.execute(insert(Drift), [self._drift(outcome, outcome.key, "gone", outcome.task.sha256, None)])
+        connection.execute(insert(DRIFT), [self._drift(outcome, outcome.key, "gone", outcome.task.sha256, None)])
         if outcome.task.kind == "encounter":
-            images = (Fetch.parent_id == outcome.task.id) & (Fetch.kind == "image") & (Fetch.status != "gone")
+            images = (FETCH.c.parent_id == outcome.task.id) & (FETCH.c.kind == "image") & (FETCH.c.status != "gone")
             values = {"status": "gone", "reason": "case_gone", "change": "gone", "due": False, "last_seen": seen}
-            connection.execute(update(Fetch).where(images).values(**values, crawl_id=self.crawl_id))
+            connection.execute(update(FETCH).where(images).values(**values, crawl_id=self.crawl_id))
 
     def _settled(self, outcome: Outcome, seen: Any) -> dict[str, Any]:
         task, arrived = outcome.task, outcome.status == "ok"
@@ -283,21 +232,21 @@ class Ledger:
         for outcome in outcomes:
             parent = None if outcome.task.kind == "list" else outcome.task.id
             for child in outcome.children:
-                row = self._child_row(child, parent, seen)
+                row = self.child_row(child, parent, seen)
                 (settled if child.reason else rows).setdefault(child.path, row)
         if rows:
-            add = self.inserts(Fetch)
+            add = self.inserts(FETCH)
             fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "parent_id", "rank", "last_seen")}
-            earlier = Fetch.crawl_id.is_(None) | (Fetch.crawl_id < self.crawl_id)  # type: ignore[union-attr,operator]
+            earlier = FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)
             add = add.on_conflict_do_update(["source_id", "path"], set_=fresh, where=earlier)
             connection.execute(add, list(rows.values()))
         if settled:
-            add = self.inserts(Fetch)
+            add = self.inserts(FETCH)
             names = ("crawl_id", "due", "parent_id", "status", "reason", "change", "last_seen")
             add = add.on_conflict_do_update(["source_id", "path"], set_={name: add.excluded[name] for name in names})
             connection.execute(add, list(settled.values()))
 
-    def _child_row(self, child: Child, parent: int | None, seen: Any) -> dict[str, Any]:
+    def child_row(self, child: Child, parent: int | None, seen: Any) -> dict[str, Any]:
         return {
             "source_id": self.source_id,
             "path": child.path,
@@ -317,92 +266,12 @@ class Ledger:
     def put_back(self, ids: Sequence[int]) -> None:
         """Make resources due again, as if they had not been asked for."""
         with self.engine.begin() as connection:
-            connection.execute(update(Fetch).where(Fetch.id.in_(ids)).values(due=True))  # type: ignore[union-attr]
-
-    # -- ending
-
-    def finish(self) -> dict[str, Any]:
-        """End the pass where nothing of it is due: find what the site lists no more, keep and return the summary."""
-        with self.engine.begin() as connection:
-            mine = Fetch.source_id == self.source_id
-            left = connection.scalar(
-                select(func.count())
-                .select_from(Fetch)
-                .where(mine, Fetch.due, Fetch.crawl_id == self.crawl_id)  # beyond a limit, too
-            )
-            if not left:
-                self._mark_unlisted(connection)
-            summary = self._summary(connection)
-            if not left:
-                self._end(connection, json.dumps(summary))
-        return summary
-
-    def give_up(self) -> None:
-        """End a pass with some of it still due: what lies beyond its limit will be found by the next."""
-        with self.engine.begin() as connection:
-            self._end(connection, None)
-
-    def _end(self, connection: Connection, summary: str | None) -> None:
-        ended = update(Crawl).where(Crawl.id == self.crawl_id)  # type: ignore[arg-type]
-        connection.execute(ended.values(finished=now(), summary=summary))
-
-    def _mark_unlisted(self, connection: Connection) -> None:
-        whole = not connection.scalar(
-            select(func.count())
-            .select_from(Fetch)
-            .where(
-                Fetch.source_id == self.source_id,
-                Fetch.kind == "list",
-                (Fetch.status != "ok") | (Fetch.crawl_id != self.crawl_id),
-            )
-        )
-        parents = select(Fetch.id).where(Fetch.crawl_id == self.crawl_id, Fetch.status == "ok")
-        orphans: Any = Fetch.parent_id.in_(parents)  # type: ignore[union-attr]
-        if whole:
-            orphans = orphans | (Fetch.kind == "encounter")
-        stale: Any = (
-            (Fetch.source_id == self.source_id)
-            & (Fetch.crawl_id < self.crawl_id)  # type: ignore[operator]
-            & Fetch.status.in_(STALE)  # type: ignore[attr-defined]
-            & orphans
-        )
-        lost = select(literal(self.source_id), literal(self.crawl_id), Fetch.path, literal("gone"), Fetch.sha256).where(
-            stale
-        )
-        connection.execute(insert(Drift).from_select(["source_id", "crawl_id", "path", "field", "before"], lost))
-        gone = {"status": "gone", "reason": "no_longer_listed", "change": "gone", "due": False}
-        connection.execute(update(Fetch).where(stale).values(**gone, crawl_id=self.crawl_id, last_seen=now()))
-
-    def _summary(self, connection: Connection) -> dict[str, Any]:
-        """Counts of this pass: changes by kind, statuses, reasons of what is not there, drift by field."""
-        rows = connection.execute(
-            select(Fetch.kind, Fetch.status, Fetch.reason, Fetch.change, func.count())
-            .where(Fetch.source_id == self.source_id, Fetch.crawl_id == self.crawl_id)
-            .group_by(Fetch.kind, Fetch.status, Fetch.reason, Fetch.change)
-        ).all()
-        changes: dict[str, Counter[str]] = {}
-        statuses: Counter[str] = Counter()
-        reasons: Counter[str] = Counter()
-        for kind, status, reason, change, count in rows:
-            statuses[status] += count
-            if change:
-                changes.setdefault(kind, Counter())[change] += count
-            if reason and status != "ok":
-                reasons[f"{status}: {reason}"] += count
-        drift = connection.execute(
-            select(Drift.field, func.count()).where(Drift.crawl_id == self.crawl_id).group_by(Drift.field)
-        )
-        return {
-            "changes": {kind: dict(count) for kind, count in sorted(changes.items())},
-            "statuses": dict(sorted(statuses.items())),
-            "reasons": dict(sorted(reasons.items())),
-            "drift": {name: count for name, count in sorted(drift.tuples())},
-        }
+            connection.execute(update(FETCH).where(FETCH.c.id.in_(ids)).values(due=True))
 
 
 _SETTLE = (
-    update(Fetch)
-    .where(Fetch.id == bindparam("id_"))  # type: ignore[arg-type]
+    update(FETCH)
+    .where(FETCH.c.id == bindparam("id_"))
     .values(
         due=False,
         **{
@@ -421,43 +290,3 @@ _SETTLE = (
         },
     )
 )
-
-
-def open_source(engine: Engine, name: str, shape: str, site: str) -> int:
-    """The id of a source, made where it is new; its site is where it was reached last."""
-    with engine.begin() as connection:
-        found = connection.scalar(select(Source.id).where(Source.name == name))
-        if found is not None:
-            connection.execute(update(Source).where(Source.id == found).values(site=site))  # type: ignore[arg-type]
-            return found
-        return connection.execute(insert(Source).values(name=name, shape=shape, site=site)).inserted_primary_key[0]
-
-
-def open_pass(engine: Engine, source_id: int, roots: Sequence[Child], retry_failed: bool) -> tuple[int, str]:
-    """The pass to work on, as (its id, what it is: first, resumed, again, retry).
-
-    An unfinished pass goes on. Else a new one asks for the roots, or with `retry_failed` only for what failed for a
-    transient reason.
-    """
-    seen = now()
-    with engine.begin() as connection:
-        newest = connection.execute(
-            select(Crawl.id, Crawl.finished).where(Crawl.source_id == source_id).order_by(Crawl.id.desc()).limit(1)  # type: ignore[union-attr]
-        ).first()
-        resumed = newest is not None and newest.finished is None
-        if newest is not None and resumed:
-            crawl_id = newest.id
-        else:
-            made = connection.execute(insert(Crawl).values(source_id=source_id, started=seen))
-            crawl_id = made.inserted_primary_key[0]
-        if retry_failed:
-            transient = [key for key, reason in REASONS.items() if reason.transient]
-            failed = (Fetch.source_id == source_id) & (Fetch.status == "failed") & Fetch.reason.in_(transient)  # type: ignore[union-attr]
-            connection.execute(update(Fetch).where(failed).values(due=True, crawl_id=crawl_id))
-        elif not resumed:
-            ledger = Ledger(engine, source_id, crawl_id, lambda *_: ())
-            rows = [ledger._child_row(child, None, seen) for child in roots]
-            add = ledger.inserts(Fetch)
-            fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "last_seen")}
-            connection.execute(add.on_conflict_do_update(["source_id", "path"], set_=fresh), rows)
-    return crawl_id, "retry" if retry_failed else "resumed" if resumed else "again" if newest else "first"

@@ -79,7 +79,7 @@ class Fetch(SQLModel, table=True):
     rank: int  # the frontier takes low ranks first
     status: str  # pending, ok, failed, gone, refused, skipped
     http_status: int | None = None
-    reason: str | None = None  # a key of ledger.REASONS
+    reason: str | None = None  # a key of reasons.REASONS
     attempts: int = 0
     sha256: str | None = None  # of the body last received
     etag: str | None = None

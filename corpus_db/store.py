@@ -1,4 +1,4 @@
-"""The image store: bytes as received, named by their sha256, verified before they count, written so that a kill loses none."""
+"""The image store: bytes as received, named by their sha256, verified first, written so that a kill loses none."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap d
 
 
 class BadImage(Exception):
-    """These bytes do not count as an image; `reason` is a key of ledger.REASONS."""
+    """These bytes do not count as an image; `reason` is a key of reasons.REASONS."""
 
     def __init__(self, reason: str):
         super().__init__(reason)

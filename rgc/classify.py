@@ -1,4 +1,4 @@
-"""What an answer amounts to, judged from its status, headers and bytes alone: pure functions from answers to outcomes."""
+"""What an answer amounts to, judged from its status, headers and bytes alone: pure functions to outcomes."""
 
 import hashlib
 from collections.abc import Mapping

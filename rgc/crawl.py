@@ -1,12 +1,10 @@
 """Run one crawl: choose the site, hold the database, drive the spider, say what came of it."""
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 from urllib.request import Request, urlopen
 
@@ -15,7 +13,8 @@ from sqlalchemy import Engine
 from corpus_db import db as database
 from corpus_db import recent
 from corpus_db.errors import UserError
-from corpus_db.ledger import Ledger, open_pass, open_source
+from corpus_db.ledger import Ledger
+from corpus_db.passes import finish, give_up, open_pass, open_source
 from corpus_db.store import ImageStore
 from rgc import settings
 from rgc.classify import ROOTS
@@ -54,7 +53,7 @@ def run(site: str, db: str | None, limit: Limit, retry_failed: bool, say: Say) -
             notes = [f"{MEDPIX} cannot be used from here ({trouble}).", "This corpus is of the embedded sample site."]
             say(f"{notes[0]} Crawling the embedded sample site instead.")
     with _open_site(name, say) as opened:
-        url = db or str(_data_folder() / f"{opened.name}.db")
+        url = db or str(recent.data_folder() / f"{opened.name}.db")
         engine = database.create(url)
         try:
             with database.exclusive(engine):
@@ -66,10 +65,6 @@ def run(site: str, db: str | None, limit: Limit, retry_failed: bool, say: Say) -
     for line in notes:
         say(line)
     return outcome
-
-
-def _data_folder() -> Path:
-    return Path(os.environ.get("RGC_DATA", "data"))
 
 
 def probe(base: str) -> str | None:
@@ -92,7 +87,7 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
     elif name == "sample":
         from rgc.phantom import Recipe, generate, serving
 
-        folder = _data_folder() / "cache" / "sample"
+        folder = recent.data_folder() / "cache" / "sample"
         if not folder.exists():
             say("Rendering the sample site (once, under a minute) ...")
         with serving(generate(Recipe(), folder)) as base:
@@ -112,7 +107,7 @@ def _crawl(site: Site, engine: Engine, limit: Limit, retry_failed: bool, say: Sa
     spider = _run_spider(site, ledger, store, cases, say)
     if spider.unanswered:
         ledger.put_back(spider.unanswered)
-    summary = ledger.finish()
+    summary = finish(ledger)
     for line in summary_lines(summary, time.monotonic() - began):
         say(line)
     left = ledger.count_due()
@@ -129,8 +124,13 @@ def _crawl(site: Site, engine: Engine, limit: Limit, retry_failed: bool, say: Sa
 
 
 def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bool) -> tuple[Ledger, str]:
-    """The ledger of the pass to work on; a limited pass that has nothing left within its limit gives way to a new one."""
-    says = {"first": "a first crawl", "resumed": "going on", "again": "looking for changes", "retry": "retrying failures"}
+    """The ledger of the pass to work on; a limited pass with nothing left within its limit gives way to a new one."""
+    says = {
+        "first": "a first crawl",
+        "resumed": "going on",
+        "again": "looking for changes",
+        "retry": "retrying failures",
+    }
     source_id = open_source(engine, site.name, "medpix", site.base)
     while True:
         crawl_id, state = open_pass(engine, source_id, ROOTS, retry_failed)
@@ -140,7 +140,7 @@ def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bo
         ledger.limit_cases(limit)
         if ledger.count_due():
             break
-        ledger.give_up()
+        give_up(ledger)
     ledger.last_case = None
     return ledger, says[state]
 
@@ -174,7 +174,7 @@ def _interruptible(crawler: Any) -> Iterator[None]:
 
         signal.signal(signum, signal.SIG_DFL)
         crawler.spider.interrupted = True
-        reactor.callFromThread(crawler.spider.end_early)  # type: ignore[attr-defined]
+        reactor.callFromThread(crawler.spider.end_early)
 
     before = {signum: signal.signal(signum, end) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:

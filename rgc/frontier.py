@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeVar
 
 from corpus_db.ledger import Ledger, Outcome, Task
 
-
 Result = TypeVar("Result")
 
 

@@ -9,19 +9,49 @@ from corpus_db.text import storable
 
 # Read by this program, by endpoint: what the preflight looks for.
 LIST_FIELDS = ("encounterID",)
-CASE_FIELDS = (
-    "encounterID history age sex diagnosis dxHow exam findings ddx txFollowup discussion topicID imageList error "
-    "authorName authorAffiliation contributorsCSV affiliation"
-).split()
-IMAGE_FIELDS = (
-    "imageID imageCaption imageURL imageName title modality plane acrCode preacr postacr figurePart show deleted "
-    "encounter authorName authorAffiliation"
-).split()
+CASE_FIELDS = [
+    "encounterID",
+    "history",
+    "age",
+    "sex",
+    "diagnosis",
+    "dxHow",
+    "exam",
+    "findings",
+    "ddx",
+    "txFollowup",
+    "discussion",
+    "topicID",
+    "imageList",
+    "error",
+    "authorName",
+    "authorAffiliation",
+    "contributorsCSV",
+    "affiliation",
+]
+IMAGE_FIELDS = [
+    "imageID",
+    "imageCaption",
+    "imageURL",
+    "imageName",
+    "title",
+    "modality",
+    "plane",
+    "acrCode",
+    "preacr",
+    "postacr",
+    "figurePart",
+    "show",
+    "deleted",
+    "encounter",
+    "authorName",
+    "authorAffiliation",
+]
 NOTHING = {"", "n/a", "na", "null"}  # how the API writes an absent value, beside null
 
 
 class ShapeError(ValueError):
-    """JSON, but not what this endpoint answers; `reason` is a key of ledger.REASONS."""
+    """JSON, but not what this endpoint answers; `reason` is a key of reasons.REASONS."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -110,9 +140,10 @@ def read_topic(body: Any) -> TopicRecord:
 
 def read(kind: str, body: object) -> CaseRecord | TopicRecord | None:
     """The `Reader` of raw records in MedPix's shape (corpus_db.records)."""
-    readers = {"encounter": read_case, "topic": read_topic}
     try:
-        return readers[kind](body) if kind in readers else None
+        if kind == "encounter":
+            return read_case(body)
+        return read_topic(body) if kind == "topic" else None
     except ShapeError:
         return None
 

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from corpus_db.ledger import REASONS, Outcome
+from corpus_db.ledger import Outcome
+from corpus_db.reasons import REASONS
 from corpus_db.store import BadImage, ImageStore, StoredImage
 
 if TYPE_CHECKING:

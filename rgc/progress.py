@@ -17,7 +17,9 @@ async def report(frontier: Frontier) -> None:
         while True:
             await asyncio.sleep(TERMINAL_S if is_terminal else PLAIN_S)
             line = progress_line(frontier, await frontier.count_due(), time.monotonic() - began)
-            print(f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal else "\n", file=sys.stderr, flush=True)
+            print(
+                f"\r\x1b[K{line}" if is_terminal else line, end="" if is_terminal else "\n", file=sys.stderr, flush=True
+            )
     finally:
         if is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -13,6 +13,17 @@ MAX_ATTEMPTS = 5
 TIMEOUT_S = 60
 MAX_WAIT_S = 600  # a Retry-After beyond it ends the crawl for now
 WINDOW = 128  # resources under way, from request to commit: what bounds memory
+# Depth, referers and long addresses are no concern of a crawl that its ledger drives; each costs time at each response.
+UNUSED_MIDDLEWARES = [
+    f"scrapy.spidermiddlewares.{name}"
+    for name in (
+        "httperror.HttpErrorMiddleware",
+        "referer.RefererMiddleware",
+        "urllength.UrlLengthMiddleware",
+        "depth.DepthMiddleware",
+        "metacopy.MetaCopyDetectionMiddleware",
+    )
+]
 
 
 def user_agent() -> str:
@@ -35,6 +46,7 @@ def scrapy_settings(site: Site) -> dict[str, Any]:
         "DOWNLOAD_TIMEOUT": TIMEOUT_S,
         "DOWNLOAD_MAXSIZE": MAX_RESPONSE_BYTES,
         "DOWNLOAD_WARNSIZE": 0,
+        "SPIDER_MIDDLEWARES": dict.fromkeys(UNUSED_MIDDLEWARES),
         "LOG_INSTALL_ROOT_HANDLER": False,
         "LOG_LEVEL": "CRITICAL",  # what a user needs to know is said by rgc.crawl; failures are rows
         "ITEM_PIPELINES": {"rgc.pipelines.StorePipeline": 100, "rgc.pipelines.LedgerPipeline": 200},

@@ -1,4 +1,4 @@
-"""Which site is crawled, and what an address on it may be: everything that leaves the site is refused, with a reason."""
+"""Which site is crawled, and what an address on it may be: what leads off the site is refused, with a reason."""
 
 import ipaddress
 import re
@@ -13,7 +13,7 @@ UNSAFE = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 
 
 class Refused(Exception):
-    """This address is not asked for; `reason` is a key of ledger.REASONS."""
+    """This address is not asked for; `reason` is a key of reasons.REASONS."""
 
     def __init__(self, reason: str):
         super().__init__(reason)
@@ -108,5 +108,5 @@ def _port(scheme: str, port: int | None) -> int:
 
 
 def _both(port: int | None) -> tuple[int, ...]:
-    """A site on a default port answers on both: an http:// address of an https:// site is asked over the site's scheme."""
+    """On default ports http and https are one site: its addresses are asked for over the scheme it is known by."""
     return tuple(DEFAULT_PORTS.values()) if port in (None, *DEFAULT_PORTS.values()) else ()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from scrapy import Request, Spider, exceptions, signals
@@ -13,7 +13,8 @@ from scrapy.http import Response
 from twisted.python.failure import Failure
 
 from corpus_db.errors import UserError
-from corpus_db.ledger import REASONS, Ledger, Outcome, is_transient
+from corpus_db.ledger import Ledger, Outcome
+from corpus_db.reasons import REASONS, is_transient
 from corpus_db.store import ImageStore
 from rgc import settings
 from rgc.classify import MAX_REDIRECTS, Answer, classify, redirect, retry_after
@@ -106,23 +107,22 @@ class CaseSpider(Spider):
                 cb_kwargs={"attempt": attempt},
             )
 
-    def parse(self, response: Response, attempt: Try) -> Iterator[Arrival]:  # type: ignore[override]
+    def parse(self, response: Response, attempt: Try) -> list[Arrival]:
         """An answer came."""
         headers = {
             name.decode("latin-1").lower(): values[-1].decode("latin-1") for name, values in response.headers.items()
         }
         if response.status in (301, 302, 303, 307, 308):
-            yield from self.follow(attempt, headers.get("location", ""), response.status)
-            return
+            return self.follow(attempt, headers.get("location", ""), response.status)
         answer = Answer(attempt.task, response.status, headers, response.body, attempt.attempt)
         outcome = classify(answer, self.site)
         if self.retried(attempt, outcome, retry_after(headers)):
-            return
+            return []
         is_image = outcome.status == "ok" and attempt.task.kind == "image" and response.status == 200
         declared = headers.get("content-type", "").partition(";")[0].strip().lower()
-        yield from self.conclude(outcome, response.body if is_image else None, declared)
+        return self.conclude(outcome, response.body if is_image else None, declared)
 
-    def follow(self, attempt: Try, location: str, status: int) -> Iterator[Arrival]:
+    def follow(self, attempt: Try, location: str, status: int) -> list[Arrival]:
         """A redirection: once more elsewhere on the site, or refused."""
         outcome = Outcome(attempt.task, "failed", "redirect_loop", status, attempts=attempt.attempt)
         try:
@@ -132,17 +132,17 @@ class CaseSpider(Spider):
         else:
             if path != attempt.path and attempt.redirects < MAX_REDIRECTS:
                 self.frontier.again(attempt._replace(path=path, redirects=attempt.redirects + 1), 0)
-                return
-        yield from self.conclude(outcome)
+                return []
+        return self.conclude(outcome)
 
-    def lost(self, failure: Failure) -> Iterator[Arrival]:
+    def lost(self, failure: Failure) -> list[Arrival]:
         """No whole answer came."""
         attempt: Try = failure.request.cb_kwargs["attempt"]  # type: ignore[attr-defined]
         reason = failure_reason(failure)
         outcome = Outcome(attempt.task, REASONS[reason].status, reason, attempts=attempt.attempt)
         if self.frontier.stopped or self.retried(attempt, outcome, None):
-            return
-        yield from self.conclude(outcome)
+            return []
+        return self.conclude(outcome)
 
     def retried(self, attempt: Try, outcome: Outcome, wait_s: float | None) -> bool:
         """Put a resource back that failed for a transient reason, as long as it has attempts left."""
@@ -159,11 +159,10 @@ class CaseSpider(Spider):
         self.frontier.again(attempt._replace(attempt=attempt.attempt + 1), wait_s)
         return True
 
-    def conclude(self, outcome: Outcome, body: bytes | None = None, declared_type: str = "") -> Iterator[Arrival]:
+    def conclude(self, outcome: Outcome, body: bytes | None = None, declared_type: str = "") -> list[Arrival]:
         """Hand an outcome on, unless it shows that the crawl had better end: then the resource stays due."""
         self.look(outcome)
-        if self.trouble is None:
-            yield Arrival(outcome, body, declared_type)
+        return [Arrival(outcome, body, declared_type)] if self.trouble is None else []
 
     def look(self, outcome: Outcome) -> None:
         """Learn from an outcome how the site is: the preflight's first answers, and whether it still answers at all."""
@@ -171,7 +170,11 @@ class CaseSpider(Spider):
         says = REASONS[outcome.reason].says if outcome.reason else ""
         if kind in ("list", "encounter") and not self.looked_at.get(kind):
             if kind == "list" and not is_ok and kind not in self.looked_at:
-                self.fail(UserError(f"{self.site.url(outcome.task.path)}: no list of cases ({says}): not a MedPix site, or away"))
+                self.fail(
+                    UserError(
+                        f"{self.site.url(outcome.task.path)}: no list of cases ({says}): not a MedPix site, or away"
+                    )
+                )
             self.looked_at[kind] = is_ok
             missing = missing_fields(kind, json.loads(outcome.body)) if is_ok and outcome.body else []
             if missing:
@@ -194,16 +197,19 @@ class CaseSpider(Spider):
             return
         self.frontier.stop()
         loop = asyncio.get_running_loop()
-        loop.create_task(self.crawler.engine.close_spider_async(reason="ended early"))  # type: ignore[union-attr]
+        engine = self.crawler.engine
+        self.ending = loop.create_task(engine.close_spider_async(reason="ended early")) if engine else None
         loop.call_later(GRACE_S, lambda: loop.create_task(self.leave()))
 
     async def leave(self) -> None:
         """End without the answers that have not come."""
-        from twisted.internet import reactor  # not before Scrapy has installed the one it wants
+        from twisted.internet import reactor as installed  # not before Scrapy has installed the one it wants
+
+        reactor: Any = installed
 
         await self.frontier.close()
-        if reactor.running:  # type: ignore[attr-defined]
-            reactor.stop()  # type: ignore[attr-defined]
+        if reactor.running:
+            reactor.stop()
 
 
 def failure_reason(failure: Failure) -> str:

@@ -203,7 +203,7 @@ def _repeat(recipe: Recipe, index: int, k: int, image: ImagePlan, first: ImagePl
 def _burnt_in(scene: Scene, rng: random.Random) -> tuple[tuple[str, str, str], ...]:
     """Text in the picture: kind, text and corner (tl tr bl br)."""
     out = []
-    marker = {"dx": 0.5, "us": 0.4, "ct": 0.12, "mr": 0.08, "nm": 0.25}[scene.modality]
+    marker = {"dx": 0.3, "us": 0.25, "ct": 0.06, "mr": 0.04, "nm": 0.1}[scene.modality]
     if rng.random() < marker:
         if scene.section == "sagittal" or scene.modality == "us":
             side = {"left": "L", "right": "R"}.get(scene.finding.side)
@@ -212,7 +212,7 @@ def _burnt_in(scene: Scene, rng: random.Random) -> tuple[tuple[str, str, str], .
                 out.append(("side_marker", text, "tl"))
         else:
             out.append(rng.choice((("side_marker", "R", "tl"), ("side_marker", "L", "tr"))))
-    if rng.random() < 0.06:
+    if rng.random() < 0.04:
         out.append(("logo", "PhantomPix", "br"))
     if rng.random() < 0.03:
         who = rng.choice(("DOE^JANE", "ROE^RICHARD", "MUSTER^MAX", "SAMPLE^SUE"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-GENERATOR = 1  # raise it when the same recipe gives other pixels or texts: cached samples are then made anew
+GENERATOR = 2  # raise it when the same recipe gives other pixels or texts: cached samples are then made anew
 MODALITIES = ("ct", "mr", "dx", "us", "nm")
 NOISES = ("none", "medpix", "heavy")
 WORDINGS = ("development", "measure")
@@ -38,7 +38,8 @@ class Recipe:
         for name, choices in (("noise", NOISES), ("wordings", WORDINGS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(choices)}")
-        if isinstance(self.modalities, str):
+        given: object = self.modalities
+        if isinstance(given, str):  # "ct" would pass as the letters c and t
             raise ValueError(f"modalities={self.modalities!r}: give a tuple of {', '.join(MODALITIES)}")
         unknown = [m for m in self.modalities if m not in MODALITIES]
         if unknown or not self.modalities:

@@ -1,0 +1,58 @@
+"""The ledger's vocabulary: every reason for which a resource is not there, or is with something to know."""
+
+from typing import NamedTuple
+
+
+class Reason(NamedTuple):
+    """Why a resource ended as it did."""
+
+    status: str
+    transient: bool
+    says: str
+
+
+REASONS = {
+    key: Reason(*row)
+    for key, row in {
+        "timeout": ("failed", True, "no answer in time"),
+        "connection_lost": ("failed", True, "the connection was refused, reset or closed before an answer"),
+        "name_not_found": ("failed", True, "the host's name did not resolve"),
+        "short_body": ("failed", True, "fewer bytes than the site promised"),
+        "bad_json": ("failed", True, "not JSON, or JSON that ends too early"),
+        "http_408": ("failed", True, "the site ended a slow request"),
+        "http_425": ("failed", True, "the site asked to come again"),
+        "http_429": ("failed", True, "too many requests"),
+        "http_5xx": ("failed", True, "an error of the site's (5xx)"),
+        "http_error": ("failed", False, "an answer that is neither a body nor a known refusal"),
+        "upstream_error": ("failed", False, "the answer's own error field is set"),
+        "wrong_shape": ("failed", False, "JSON of another shape than this endpoint's"),
+        "redirect_loop": ("failed", False, "redirected too often, or in a circle"),
+        "empty_body": ("failed", False, "an image of zero bytes"),
+        "not_an_image": ("failed", False, "bytes that are no image"),
+        "truncated_image": ("failed", False, "an image that ends too early"),
+        "broken_image": ("failed", False, "an image that does not decode"),
+        "no_address": ("failed", False, "the site lists the image without an address"),
+        "http_404": ("gone", False, "not found"),
+        "http_410": ("gone", False, "gone for good"),
+        "case_gone": ("gone", False, "its case is gone"),
+        "no_longer_listed": ("gone", False, "the site lists it no more"),
+        "too_many_pixels": ("refused", False, "more pixels than an image may have: a decompression bomb?"),
+        "too_large": ("refused", False, "more bytes than an answer may have"),
+        "other_host": ("refused", False, "an address on another host or port"),
+        "other_scheme": ("refused", False, "an address that is not http"),
+        "path_traversal": ("refused", False, "a path that climbs"),
+        "bad_address": ("refused", False, "not an address"),
+        "redirect_away": ("refused", False, "redirected off the site"),
+        "robots": ("refused", False, "robots.txt forbids it"),
+        "deleted": ("skipped", False, "deleted upstream"),
+        "hidden": ("skipped", False, "not shown upstream"),
+        # notes: the resource is there, with something to know
+        "shared_image": ("ok", False, "lists an image of another case"),
+        "type_differs": ("ok", False, "an image of another type than declared"),
+    }.items()
+}
+
+
+def is_transient(reason: str | None) -> bool:
+    """Whether the same request may succeed later."""
+    return reason is not None and REASONS[reason].transient
