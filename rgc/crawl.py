@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from rgc.site import MEDPIX, Site, at_url
 Say = Callable[[str], None]
 Limit = int | Literal["all"] | None
 PROBE_TIMEOUT_S = 5
+SWITCH_S = 0.0005
 LIVE_LIMIT = 500  # cases, unless the user says otherwise
 # NLM states "over 12,000 patient case scenarios ... nearly 59,000 images" on MedPix's front page; the mean size is that
 # of the 315 MedPix originals in VQA-RAD. A topic a case is an upper bound.
@@ -157,6 +159,8 @@ def _run_spider(site: Site, ledger: Ledger, store: ImageStore, limit: int | None
         else:
             say(estimate(total, limit))
 
+    # The store's threads take the interpreter often and briefly; at the default 5 ms each turn costs the crawl a wait.
+    sys.setswitchinterval(SWITCH_S)
     process = AsyncCrawlerProcess(settings.scrapy_settings(site))
     crawler = process.create_crawler(CaseSpider)
     process.crawl(crawler, site=site, ledger=ledger, store=store, limit=limit, say=say, before_cases=before_cases)

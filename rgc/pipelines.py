@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rgc.spider import CaseSpider
 
-STORE_THREADS = 4  # decoding and fsync both let go of the interpreter
+STORE_THREADS = 4  # they mostly wait for the disk; decoding and fsync both let go of the interpreter
 TYPE_OF = {"JPEG": {"image/jpeg", "image/jpg", "image/pjpeg"}, "JPEG2000": {"image/jp2", "image/jpx"}}
 
 

@@ -36,7 +36,7 @@ def requirements() -> list[str]:
 
 def closure(metadata: Metadata, platform: dict[str, str], python: str) -> set[str]:
     """The names of all packages that the requirements pull in on one platform and Python."""
-    environment = {
+    environment: dict[str, Any] = {
         **default_environment(),
         **platform,
         "python_version": python,
@@ -56,9 +56,9 @@ def closure(metadata: Metadata, platform: dict[str, str], python: str) -> set[st
     return {name for name, _ in seen}
 
 
-def _needed(lines: Iterable[str], environment: dict[str, str], extra: str) -> list[tuple[str, str]]:
+def _needed(lines: Iterable[str], environment: dict[str, Any], extra: str) -> list[tuple[str, str]]:
     """The (name, extra) pairs that these requirement lines ask for, extra "" being the package itself."""
-    wanted = []
+    wanted: list[tuple[str, str]] = []
     for requirement in map(Requirement, lines):
         if requirement.marker is None or requirement.marker.evaluate({**environment, "extra": extra}):
             name = canonicalize_name(requirement.name)
@@ -79,7 +79,9 @@ def pins(metadata: Metadata) -> list[str]:
         if needing != list(PYTHONS):
             first_without = PYTHONS[len(needing)] if needing == list(PYTHONS[: len(needing)]) else None
             if first_without is None:
-                raise SystemExit(f"{name}: needed on Python {', '.join(needing)} only; teach tools/lock.py a marker for that")
+                raise SystemExit(
+                    f"{name}: needed on Python {', '.join(needing)} only; teach tools/lock.py a marker for that"
+                )
             pin += f' ; python_version < "{first_without}"'
         lines.append(pin)
     return lines
@@ -88,7 +90,7 @@ def pins(metadata: Metadata) -> list[str]:
 def main(report: str) -> None:
     """Read pip's report and print the lock."""
     installs = json.loads(Path(report).read_text(encoding="utf-8"))["install"]
-    metadata = {canonicalize_name(item["metadata"]["name"]): item["metadata"] for item in installs}
+    metadata: Metadata = {str(canonicalize_name(item["metadata"]["name"])): item["metadata"] for item in installs}
     sys.stdout.write(HEADER + "".join(f"{line}\n" for line in pins(metadata)))
 
 
