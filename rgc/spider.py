@@ -91,13 +91,15 @@ class CaseSpider(Spider):
             progress.cancel()
 
     async def requests(self, tries: AsyncIterator[Try]) -> AsyncIterator[Request]:
-        """Turn tries into requests; a kept resource is asked for on condition that it changed."""
+        """Turn tries into requests; a kept resource is asked for on condition that it changed.
+
+        Lists and cases are asked for in full: "not modified" would not say again what they name.
+        """
         async for attempt in tries:
             task, headers = attempt.task, {}
-            if task.sha256 and task.etag:
-                headers["If-None-Match"] = task.etag
-            if task.sha256 and task.last_modified:
-                headers["If-Modified-Since"] = task.last_modified
+            if task.sha256 and task.kind in ("image", "topic"):
+                known = {"If-None-Match": task.etag, "If-Modified-Since": task.last_modified}
+                headers = {name: value for name, value in known.items() if value}
             yield Request(
                 self.site.url(attempt.path),
                 self.parse,
@@ -209,7 +211,8 @@ class CaseSpider(Spider):
 
         await self.frontier.close()
         if reactor.running:
-            reactor.stop()
+            reactor.crash()  # stop() would wait for the answers, too
+            reactor.getThreadPool().stop()  # which it would have done; its threads would keep the process
 
 
 def failure_reason(failure: Failure) -> str:
