@@ -1,4 +1,4 @@
-"""Read a source's own words for modality and plane: every known string is mapped, an unknown one is never guessed."""
+"""Read a source's own words for modality and plane: every known string is mapped, a new one never guessed."""
 
 from dataclasses import dataclass
 

@@ -23,12 +23,14 @@ US-D - Doppler Ultrasound|VCUG - Voiding Cystourethrogram|Venogram|Virtual Colon
 PLANES = """3D Reconstruction|AP|Axial|Coronal|Decubitus|Dermatology|Drawing|Frontal|Gross Pathology|Histology
 Image Plane|Lateral|Longitudinal|Mammo - CC|Mammo - MLO|Mammo - Mag CC|Mammo - XCC|Multiple or Montage|Oblique
 Other View (see caption)|PA|Photograph|Sagittal|Transverse"""
-KNOWN_MODALITIES = MODALITIES.replace("\n", "|").split("|")
-KNOWN_PLANES = PLANES.replace("\n", "|").split("|")
+# as they stand in MedPix-2.0's records, beyond the pick lists
+SEEN_MODALITIES, SEEN_PLANES = ["CT", "MR", "MRI", "MR - Montage of Images"], ["NOS - Not specified"]
+KNOWN_MODALITIES = MODALITIES.replace("\n", "|").split("|") + SEEN_MODALITIES
+KNOWN_PLANES = PLANES.replace("\n", "|").split("|") + SEEN_PLANES
 
 
 def test_every_known_modality_has_a_code_or_a_reason() -> None:
-    assert len(set(KNOWN_MODALITIES)) == 78  # the pick list's 74, and 4 more seen in MedPix-2.0
+    assert len(set(KNOWN_MODALITIES)) == 74 + len(SEEN_MODALITIES)
     read = [read_modality(raw) for raw in KNOWN_MODALITIES]
     assert all(found.known and (found.code is None) == (found.drop_reason is not None) for found in read)
     assert Counter(found.drop_reason for found in read) == {None: 57, "not_radiology": 20, "modality_not_assigned": 1}
@@ -37,7 +39,7 @@ def test_every_known_modality_has_a_code_or_a_reason() -> None:
 
 
 def test_every_known_plane_has_a_place() -> None:
-    assert len(set(KNOWN_PLANES)) == 25  # the pick list's 24, and one more seen
+    assert len(set(KNOWN_PLANES)) == 24 + len(SEEN_PLANES)
     read = {raw: read_plane(raw) for raw in KNOWN_PLANES}
     assert all(found.known for found in read.values())
     dropped = {raw for raw, found in read.items() if found.drop_reason}
@@ -48,7 +50,7 @@ def test_every_known_plane_has_a_place() -> None:
     }
 
 
-def test_the_map_holds_nothing_beyond_the_pick_lists() -> None:
+def test_the_map_holds_nothing_beyond_the_pick_lists_and_what_was_seen() -> None:
     assert set(modality._MODALITY) - {" ".join(raw.split()).casefold() for raw in KNOWN_MODALITIES} == {""}
     assert set(modality._PLANE) - {raw.casefold() for raw in KNOWN_PLANES} == {""}
 
@@ -72,7 +74,7 @@ def test_a_string_gives_its_code_and_details(raw: str, code: str, details: dict[
 def test_case_and_spaces_do_not_matter_and_nothing_else_is_guessed() -> None:
     assert read_modality("  ct -  NONCONTRAST\n").code == "CT"
     assert read_plane(" transverse ").plane == "axial"
-    for raw in ("CT", "CT - noncontrast!", "MRI", "X"):
+    for raw in ("CT -", "CT - noncontrast!", "MRX", "X"):
         found = read_modality(raw)
         assert (found.code, found.drop_reason, found.known) == (None, "unknown_modality", False)
     assert read_plane("Sideways") == modality.Plane(None, known=False)

@@ -86,7 +86,7 @@ def test_the_finding_changes_the_pixels_of_its_box(small: list[CasePlan]) -> Non
 
 
 def test_the_patients_right_is_on_the_images_left(sample: Path, truth: list[dict]) -> None:
-    checked = Counter()
+    checked: Counter[str] = Counter()
     for row in truth:
         frontal = row["plane"] in ("axial", "coronal", "frontal") and row["modality"] != "US"
         if row["box"] and frontal and row["side"] in ("left", "right"):

@@ -1,11 +1,14 @@
 import http.server
+import io
 import json
 import random
+import re
 import signal
 import threading
 import time
 
 import pytest
+from PIL import Image
 
 from rgc.phantom import Recipe, generate, serving
 from tests.rgc.crawling import build, cli, crawl, rows, start_crawl, wait_until
@@ -87,6 +90,18 @@ def test_kills_at_random_moments_lose_nothing_and_double_nothing(site, undisturb
         statement = f"SELECT count(*) FROM {table}"
         assert rows(db, statement) == rows(undisturbed[0], statement), table
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_crawl_and_build_on_postgresql_give_the_same_version(site, undisturbed, new_postgres, tmp_path):
+    db, folder = new_postgres(), {"RGC_DATA": str(tmp_path)}
+    done = cli("crawl", "--site", site, "--db", db, env=folder)
+    assert done.returncode == 0, done.stderr
+    again = cli("crawl", "--site", site, "--db", db, env=folder)
+    assert "looking for changes" in again.stdout and not re.search(r"drift|gone:|failed:", again.stdout)
+    made = cli("build", "--db", db, "--json", env=folder)
+    assert json.loads(made.stdout)["manifest_sha256"] == undisturbed[1]
+    counted = cli("sql", "--db", db, "--format", "csv", "SELECT count(*) FROM rgc", env=folder)
+    assert counted.stdout.split() == ["count", str(rows(undisturbed[0], "SELECT count(*) FROM rgc")[0][0])]
 
 
 def tables(db):
@@ -171,11 +186,11 @@ def test_retry_failed_asks_for_exactly_what_failed_for_a_transient_reason(server
     assert [path for _, path in server.seen if path != "/robots.txt"] == []
 
 
-def test_a_case_that_is_gone_takes_its_images_with_it_and_keeps_its_record(site, undisturbed, server, tmp_path):
+def test_a_case_that_is_gone_takes_its_images_with_it_and_keeps_its_record(server, tmp_path):
     db = tmp_path / "corpus.db"
-    picture = (tmp_path / "x.png", __import__("PIL.Image").Image.effect_noise((20, 20), 9))
-    picture[1].convert("L").save(picture[0])
-    server.answer = lambda path, nth: one_case()(path, (200, {"Content-Type": "image/png"}, picture[0].read_bytes()))
+    picture = io.BytesIO()
+    Image.effect_noise((20, 20), 9).save(picture, "PNG")
+    server.answer = lambda path, nth: one_case()(path, (200, {"Content-Type": "image/png"}, picture.getvalue()))
     crawl(server.base, db)
     was = server.answer
     server.answer = lambda path, nth: (410, {}, b"") if "encounter.json" in path else was(path, nth)

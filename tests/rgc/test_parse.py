@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from corpus_db.records import CaseRecord, TopicRecord
 from rgc.parse import ShapeError, compare, load, missing_fields, read, read_case, read_list
 
-CASE = {
+CASE: dict[str, Any] = {
     "encounterID": "c1",
     "topicID": "t1",
     "history": "N/A",
