@@ -256,6 +256,8 @@ def build_lines(result: "BuildResult") -> Iterator[str]:
     if result.unread_sources:
         yield "not read: " + ", ".join(result.unread_sources)
     yield f"manifest    {result.manifest_sha256}"
+    if "sample" in result.sources:
+        yield "This corpus is of the embedded sample site: rendered phantoms, not patients."
 
 
 @main.command()

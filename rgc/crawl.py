@@ -78,7 +78,8 @@ def probe(base: str) -> str | None:
     except ShapeError:
         return "it answers, but not with MedPix's list of cases"
     except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
-        return str(getattr(error, "reason", error)) or type(error).__name__
+        reason = getattr(error, "reason", error)
+        return getattr(reason, "strerror", None) or str(reason) or type(error).__name__
     return None
 
 
