@@ -88,9 +88,9 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
     if name == "medpix":
         yield Site("medpix", MEDPIX, settings.EXTRA_HOSTS)
     elif name == "sample":
-        from rgc.phantom import Recipe, generate, serving
+        from rgc.phantom import GENERATOR, Recipe, generate, serving
 
-        folder = recent.data_folder() / "cache" / "sample"
+        folder = recent.data_folder() / "cache" / f"sample-{GENERATOR}"
         if not folder.exists():
             say("Rendering the sample site (once, under a minute) ...")
         with serving(generate(Recipe(), folder)) as base:

@@ -64,6 +64,8 @@ class CaseSpider(Spider):
     def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> "CaseSpider":
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.frontier.close, signals.spider_closed)
+        crawler.signals.connect(spider.broke, signals.spider_error)
+        crawler.signals.connect(spider.broke, signals.item_error)
         return spider
 
     async def start(self) -> AsyncIterator[Request]:
@@ -192,6 +194,11 @@ class CaseSpider(Spider):
         """End the crawl early; what is under way stays due."""
         self.trouble = self.trouble or error
         self.end_early()
+
+    def broke(self, failure: Failure) -> None:
+        """An answer could not be dealt with (a full disk, a defect): Scrapy would log it, and the resource hang."""
+        error = failure.value
+        self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     def end_early(self) -> None:
         """Ask for nothing more, keep what has arrived, and end within seconds whatever the site does."""

@@ -248,3 +248,11 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
     blocker.write_text("")
     done = crawl("http://127.0.0.1:1", blocker / "corpus.db")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+
+
+def test_a_store_that_cannot_be_written_ends_the_crawl_in_one_line_and_leaves_the_image_due(site, tmp_path):
+    (tmp_path / "images").write_text("a file where the folder would be")
+    db = tmp_path / "corpus.db"
+    done = crawl(site, db, "--limit", 2)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "images" in done.stderr
+    assert rows(db, "SELECT count(*) > 0 FROM fetch WHERE kind = 'image' AND due") == [(1,)]
