@@ -238,12 +238,14 @@ class Ledger:
             add = self.inserts(FETCH)
             fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "parent_id", "rank", "last_seen")}
             earlier = FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)
-            add = add.on_conflict_do_update(["source_id", "path"], set_=fresh, where=earlier)
+            add = add.on_conflict_do_update(index_elements=["source_id", "path"], set_=fresh, where=earlier)
             connection.execute(add, list(rows.values()))
         if settled:
             add = self.inserts(FETCH)
             names = ("crawl_id", "due", "parent_id", "status", "reason", "change", "last_seen")
-            add = add.on_conflict_do_update(["source_id", "path"], set_={name: add.excluded[name] for name in names})
+            add = add.on_conflict_do_update(
+                index_elements=["source_id", "path"], set_={name: add.excluded[name] for name in names}
+            )
             connection.execute(add, list(settled.values()))
 
     def child_row(self, child: Child, parent: int | None, seen: Any) -> dict[str, Any]:

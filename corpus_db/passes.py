@@ -57,7 +57,7 @@ def open_pass(engine: Engine, source_id: int, roots: Sequence[Child], retry_fail
             rows = [ledger.child_row(child, None, seen) for child in roots]
             add = ledger.inserts(FETCH)
             fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "last_seen")}
-            connection.execute(add.on_conflict_do_update(["source_id", "path"], set_=fresh), rows)
+            connection.execute(add.on_conflict_do_update(index_elements=["source_id", "path"], set_=fresh), rows)
     return crawl_id, "retry" if retry_failed else "resumed" if resumed else "again" if newest else "first"
 
 
