@@ -129,7 +129,10 @@ class Limit(click.ParamType):
 
 def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--db."""
-    says = "An SQLite file or postgresql+psycopg://user@host/name  [default: the one made last]"
+    says = (
+        "An SQLite file or postgresql+psycopg://user@host/name  "
+        "[default: crawl: data/SITE.db; build: the one crawled last; others: the one built last]"
+    )
     return click.option("--db", metavar="DB", help=says)(command)
 
 
@@ -226,10 +229,10 @@ def build(name: str | None, as_json: bool, db: str | None) -> None:
       python cli.py build --name first
     """
     from corpus_db import build as building
-    from corpus_db.db import create, exclusive
+    from corpus_db.db import exclusive, open_existing
 
     db = chosen(db, "crawled", "built")
-    engine = create(db)
+    engine = open_existing(db)
     try:
         with exclusive(engine):
             result = building.build(engine, readers(), name)
@@ -290,7 +293,8 @@ def sql(statement: str, form: str, timeout: float, db: str | None) -> None:
     from corpus_db.sql import query
     from corpus_db.sql_output import write
 
-    write(query(chosen(db, "built", "crawled"), statement, timeout), form, sys.stdout)
+    width = {} if sys.stdout.isatty() else {"cell_width": sys.maxsize}  # a file gets its text whole
+    write(query(chosen(db, "built", "crawled"), statement, timeout), form, sys.stdout, **width)
 
 
 @main.command()
@@ -379,7 +383,7 @@ def sample(output: str, **settings: Any) -> None:
             folder = generate(recipe, output, os.cpu_count() or 1, lambda done, _: bar.update(done - bar.pos))
         except ValueError as error:  # the folder holds something else
             raise UserError(str(error)) from error
-    click.echo(f"{folder}: {recipe.cases} cases; serve them with: python -m rgc.phantom.serve {output}")
+    click.echo(f"{folder}: {recipe.cases} cases; serve them with: {sys.executable} -m rgc.phantom.serve {output}")
 
 
 if __name__ == "__main__":

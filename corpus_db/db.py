@@ -72,15 +72,19 @@ def create(db: str | Path) -> Engine:
     return engine
 
 
+def open_existing(db: str | Path) -> Engine:
+    """`create` for a database that must be there: a mistyped name makes none."""
+    url = parse_url(db)
+    if url.get_backend_name() == "sqlite":
+        _require_file(url)
+    return create(db)
+
+
 def open_readonly(db: str | Path, timeout_s: float | None = None) -> Engine:
     """An engine that cannot write, by the database's own means; each statement ends after `timeout_s` seconds."""
     url = parse_url(db)
     if url.get_backend_name() == "sqlite":
-        path = Path(url.database or "").resolve()
-        if not path.is_file():
-            raise UserError(
-                f"{url.database}: no such database; make one with: python cli.py crawl && python cli.py build"
-            )
+        path = _require_file(url)
         engine = create_engine("sqlite://", creator=lambda: _connect_readonly(path), poolclass=NullPool)
     else:
         options = "-c default_transaction_read_only=on"
@@ -148,6 +152,15 @@ def exclusive(engine: Engine) -> Iterator[None]:
             raise busy
         yield  # closing the connection would only return it to the pool, with the lock
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": LOCK_KEY})
+
+
+def _require_file(url: URL) -> Path:
+    path = Path(url.database or "").resolve()
+    if path.is_dir():
+        raise UserError(f"{url.database}: a folder, not a database file")
+    if not path.is_file():
+        raise UserError(f"{url.database}: no such database; make one with: python cli.py crawl && python cli.py build")
+    return path
 
 
 def _make_parent(path: Path) -> None:

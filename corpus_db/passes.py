@@ -16,16 +16,15 @@ SOURCE, CRAWL = SQLModel.metadata.tables["source"], SQLModel.metadata.tables["cr
 STALE = ("ok", "failed", "refused", "skipped", "pending")
 
 
-def open_source(engine: Engine, name: str, shape: str, site: str) -> int:
-    """The id of a source, made where it is new; its site is where it was reached last."""
+def open_source(engine: Engine, name: str, shape: str, site: str) -> tuple[int, str | None]:
+    """The id of a source, made where it is new, and where it was reached before; its site becomes where it is now."""
     with engine.begin() as connection:
-        found = connection.scalar(select(SOURCE.c.id).where(SOURCE.c.name == name))
+        found = connection.execute(select(SOURCE.c.id, SOURCE.c.site).where(SOURCE.c.name == name)).first()
         if found is not None:
-            connection.execute(update(SOURCE).where(SOURCE.c.id == found).values(site=site))
-            return found
-        return connection.execute(
-            insert(SOURCE).values(name=name, shape=shape, site=site).returning(SOURCE.c.id)
-        ).scalar_one()
+            connection.execute(update(SOURCE).where(SOURCE.c.id == found.id).values(site=site))
+            return found.id, found.site
+        made = insert(SOURCE).values(name=name, shape=shape, site=site).returning(SOURCE.c.id)
+        return connection.execute(made).scalar_one(), None
 
 
 def open_pass(engine: Engine, source_id: int, roots: Sequence[Child], retry_failed: bool) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -36,6 +37,8 @@ def write(result: Result, form: str, stream: TextIO, cell_width: int = CELL_WIDT
 
 def _plain(value: Any) -> Any:
     """A value as JSON can hold it; a number too fine for a float stays text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no word for it
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Decimal):

@@ -59,11 +59,9 @@ def run(site: str, db: str | None, limit: Limit, retry_failed: bool, say: Say) -
         engine = database.create(url)
         try:
             with database.exclusive(engine):
-                recent.remember("crawled", url)
-                outcome = _crawl(opened, engine, limit, retry_failed, say)
+                outcome = _crawl(opened, engine, url, limit, retry_failed, say)
         finally:
             engine.dispose()
-    outcome.database = url
     for line in notes:
         say(line)
     return outcome
@@ -99,34 +97,40 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
         yield at_url(name, settings.EXTRA_HOSTS)
 
 
-def _crawl(site: Site, engine: Engine, limit: Limit, retry_failed: bool, say: Say) -> CrawlOutcome:
+def _crawl(site: Site, engine: Engine, url: str, limit: Limit, retry_failed: bool, say: Say) -> CrawlOutcome:
     cases = LIVE_LIMIT if limit is None and site.name == "medpix" else limit
     cases = None if cases == "all" else cases
     store = ImageStore(database.image_root(engine.url))
     store.sweep()
-    ledger, state = _open_ledger(site, engine, cases, retry_failed)
+    ledger, state = _open_ledger(site, engine, cases, retry_failed, say)
     say(f"Crawling {site.base} into {database.shown(engine.url)} ({state}).")
+    if retry_failed and not ledger.count_due():
+        say("Nothing failed for a reason that may pass: there is nothing to retry.")
+        return CrawlOutcome(url, finish(ledger))
     began = time.monotonic()
     spider = _run_spider(site, ledger, store, cases, say)
     if spider.unanswered:
         ledger.put_back(spider.unanswered)
     summary = finish(ledger)
-    for line in summary_lines(summary, time.monotonic() - began):
-        say(line)
-    left = ledger.count_due()
+    arrived = bool(summary["statuses"].get("ok"))
+    if arrived:
+        recent.remember("crawled", url)
+    if arrived or not spider.trouble:
+        for line in summary_lines(summary, time.monotonic() - began):
+            say(line)
     if spider.trouble:
         raise spider.trouble
     if spider.interrupted:
-        say(f"Interrupted with {left} known resources to go; the same command goes on.")
-        return CrawlOutcome("", summary, 130)
+        say(f"Interrupted with {ledger.count_due()} known resources to go; the same command goes on.")
+        return CrawlOutcome(url, summary, 130)
     if cases is not None and ledger.last_case is not None:
         say(f"Took the first {cases} cases; --limit all (make rgc LIMIT=all) goes on from here.")
-    if not summary["statuses"].get("ok"):
+    if not arrived and not retry_failed:
         raise UserError(f"{site.base}: nothing could be fetched; the reasons are above")
-    return CrawlOutcome("", summary)
+    return CrawlOutcome(url, summary)
 
 
-def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bool) -> tuple[Ledger, str]:
+def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bool, say: Say) -> tuple[Ledger, str]:
     """The ledger of the pass to work on; a limited pass with nothing left within its limit gives way to a new one."""
     says = {
         "first": "a first crawl",
@@ -134,7 +138,11 @@ def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bo
         "again": "looking for changes",
         "retry": "retrying failures",
     }
-    source_id = open_source(engine, site.name, "medpix", site.base)
+    source_id, before = open_source(engine, site.name, "medpix", site.base)
+    if before not in (None, site.base) and site.name != "sample":
+        say(
+            f"This database was crawled from {before} before; if {site.base} is another site, give it its own with --db."
+        )
     while True:
         crawl_id, state = open_pass(engine, source_id, ROOTS, retry_failed)
         ledger = Ledger(engine, source_id, crawl_id, compare)
@@ -155,6 +163,8 @@ def _run_spider(site: Site, ledger: Ledger, store: ImageStore, limit: int | None
     from rgc.spider import CaseSpider
 
     def before_cases(total: int) -> None:
+        if not total:
+            return
         if site.is_loopback:
             say(f"{total} cases listed.")
         else:
@@ -212,4 +222,4 @@ def summary_lines(summary: dict[str, Any], seconds: float) -> Iterator[str]:
     if summary["drift"]:
         yield "drift: " + ", ".join(f"{name} {count}" for name, count in summary["drift"].items())
     done = sum(count for status, count in summary["statuses"].items() if status != "pending")
-    yield f"{done} resources in {seconds:.0f} s."
+    yield f"{done} resources, {seconds:.0f} s in this run."

@@ -87,13 +87,25 @@ def at_url(url: str, hosts: frozenset[str] = frozenset()) -> Site:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise UserError(f"{url}: not an address ({error})") from None
-    if parts.scheme not in DEFAULT_PORTS or not host or "@" in parts.netloc or parts.query or parts.fragment:
-        raise UserError(f"{url}: not a site; give auto, medpix, sample or an address such as http://127.0.0.1:8765")
+    if (
+        parts.scheme not in DEFAULT_PORTS
+        or not host
+        or UNSAFE.search(url)
+        or "@" in parts.netloc
+        or parts.query
+        or parts.fragment
+    ):
+        raise UserError(f"{hidden(url)}: not a site; give auto, medpix, sample or an address: http://127.0.0.1:8765")
     if f"{parts.scheme}://{parts.netloc}" == MEDPIX:
         name = "medpix"
     else:
         name = "local" if _is_loopback(host) else re.sub(r"[^a-z0-9.-]", "-", host.lower())
     return Site(name, url.rstrip("/"), hosts)
+
+
+def hidden(url: str) -> str:
+    """An address as it may be printed: without a password."""
+    return re.sub(r"//[^/@]*@", "//***@", url)
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,7 +13,9 @@ from corpus_db.errors import UserError
 from corpus_db.sql import Result
 from corpus_db.sql_output import shown, write
 
-VALUES = st.one_of(st.none(), st.integers(), st.text(st.characters(codec="utf-8")), st.floats(allow_nan=False))
+VALUES = st.one_of(
+    st.none(), st.integers(), st.text(st.characters(codec="utf-8")), st.floats(allow_nan=False, allow_infinity=False)
+)
 
 
 def written(form: str, columns: list[str], rows: list[tuple[Any, ...]]) -> str:
@@ -83,3 +85,9 @@ def test_an_unknown_format_is_refused() -> None:
 
 def test_shown_leaves_plain_text_alone() -> None:
     assert shown("β <5mm café") == "β <5mm café"
+
+
+def test_json_stays_json_where_a_number_is_infinite() -> None:
+    stream = io.StringIO()
+    write(Result(["a"], iter([(float("inf"),), (float("nan"),)])), "json", stream)
+    assert json.loads(stream.getvalue(), parse_constant=pytest.fail) == [{"a": "inf"}, {"a": "nan"}]

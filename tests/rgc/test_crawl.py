@@ -181,7 +181,8 @@ def test_retry_failed_asks_for_exactly_what_failed_for_a_transient_reason(server
     crawl(server.base, db, "--retry-failed")
     assert [path for _, path in server.seen if path != "/robots.txt"] == ["/images/full/synpic1.jpg"]
     server.seen.clear()
-    crawl(server.base, db, "--retry-failed")
+    nothing = crawl(server.base, db, "--retry-failed")
+    assert nothing.returncode == 0 and "nothing to retry" in nothing.stdout
     assert rows(db, "SELECT reason FROM fetch WHERE status = 'failed'") == [("not_an_image",)]
     assert [path for _, path in server.seen if path != "/robots.txt"] == []
 
@@ -222,6 +223,26 @@ def test_a_site_that_is_not_medpix_is_told_in_one_line(server, tmp_path, answer)
 def test_a_site_that_does_not_answer_is_told_in_one_line(tmp_path):
     done = crawl("http://127.0.0.1:1", tmp_path / "corpus.db")
     assert done.returncode == 1 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "resources" not in done.stdout
+    assert not (tmp_path / "recent.json").exists(), "a site that never answered is no corpus to build"
+
+
+def test_a_database_that_moves_to_another_server_says_so(server, tmp_path):
+    db = tmp_path / "corpus.db"
+    server.answer = lambda path, nth: one_case()(path, (404, {}, b""))
+    crawl(server.base, db)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as second:
+        second.seen, second.answer = [], server.answer  # type: ignore[attr-defined]
+        threading.Thread(target=second.serve_forever, daemon=True).start()
+        done = crawl(f"http://127.0.0.1:{second.server_port}", db)
+        second.shutdown()
+    assert f"crawled from {server.base} before" in done.stdout
+
+
+def test_a_build_of_a_mistyped_database_makes_none(tmp_path):
+    done = cli("build", "--db", tmp_path / "nowhere" / "x.db")
+    assert done.returncode == 1 and "no such database" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_site_that_goes_away_in_the_middle_leaves_its_resources_due(server, tmp_path):
