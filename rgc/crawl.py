@@ -140,9 +140,7 @@ def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bo
     }
     source_id, before = open_source(engine, site.name, "medpix", site.base)
     if before not in (None, site.base) and site.name != "sample":
-        say(
-            f"This database was crawled from {before} before; if {site.base} is another site, give it its own with --db."
-        )
+        say(f"Crawled from {before} before; if {site.base} is another site, give it its own with --db.")
     while True:
         crawl_id, state = open_pass(engine, source_id, ROOTS, retry_failed)
         ledger = Ledger(engine, source_id, crawl_id, compare)

@@ -232,11 +232,11 @@ def test_a_database_that_moves_to_another_server_says_so(server, tmp_path):
     server.answer = lambda path, nth: one_case()(path, (404, {}, b""))
     crawl(server.base, db)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as second:
-        second.seen, second.answer = [], server.answer  # type: ignore[attr-defined]
+        second.seen, second.answer = [], server.answer
         threading.Thread(target=second.serve_forever, daemon=True).start()
         done = crawl(f"http://127.0.0.1:{second.server_port}", db)
         second.shutdown()
-    assert f"crawled from {server.base} before" in done.stdout
+    assert f"Crawled from {server.base} before" in done.stdout
 
 
 def test_a_build_of_a_mistyped_database_makes_none(tmp_path):
