@@ -139,5 +139,5 @@ def _summary(ledger: Ledger, connection: Connection) -> dict[str, Any]:
         "changes": {kind: dict(count) for kind, count in sorted(changes.items())},
         "statuses": dict(sorted(statuses.items())),
         "reasons": dict(sorted(reasons.items())),
-        "drift": {name: count for name, count in sorted(drift.tuples())},
+        "drift": {name: count for name, count in sorted(map(tuple, drift))},
     }
