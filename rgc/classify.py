@@ -51,12 +51,12 @@ def classify(answer: Answer, site: Site) -> Outcome:
 
 def _read_body(answer: Answer, site: Site, outcome: Outcome) -> None:
     outcome.status = "ok"
-    outcome.sha256 = hashlib.sha256(answer.body).hexdigest()
     outcome.etag = answer.headers.get("etag")
     outcome.last_modified = answer.headers.get("last-modified")
     if answer.task.kind == "image":
         outcome.upstream_name = image_name(answer.task.path)
-        return
+        return  # the store hashes an image's bytes as it verifies them
+    outcome.sha256 = hashlib.sha256(answer.body).hexdigest()
     outcome.key = next(iter(parse_qs(urlsplit(answer.task.path).query).values()), [answer.task.path])[0]
     try:
         outcome.body, parsed = load(answer.body)

@@ -30,14 +30,14 @@ class Arrival:
 class StorePipeline:
     """Verify and keep images; one that fails becomes a failed outcome with its reason."""
 
-    def __init__(self, store: ImageStore, crawler: "Crawler"):
-        self.store, self.crawler = store, crawler
+    def __init__(self, store: ImageStore):
+        self.store = store
         self.threads = ThreadPoolExecutor(STORE_THREADS, "store")
 
     @classmethod
     def from_crawler(cls, crawler: "Crawler") -> "StorePipeline":
         spider: CaseSpider = crawler.spider  # type: ignore[assignment]
-        return cls(spider.store, crawler)
+        return cls(spider.store)
 
     async def process_item(self, item: Arrival) -> Arrival:
         if item.body is None:
@@ -46,8 +46,9 @@ class StorePipeline:
         try:
             outcome.image = await asyncio.get_running_loop().run_in_executor(self.threads, self.store.put, body)
         except BadImage as bad:
-            outcome.status, outcome.reason, outcome.sha256 = REASONS[bad.reason].status, bad.reason, None
+            outcome.status, outcome.reason = REASONS[bad.reason].status, bad.reason
         else:
+            outcome.sha256 = outcome.image.sha256
             outcome.reason = None if _is_declared(outcome.image, item.declared_type) else "type_differs"
         return item
 
