@@ -1,0 +1,1 @@
+"""The rules of caption cleaning, a family a module; corpus_db.clean puts them in order."""
