@@ -1,23 +1,22 @@
-"""Build a version: from the newest raw records to cleaned, labelled, split pairs, in one transaction."""
+"""Build a version: from the newest raw records to cleaned, labelled, de-duplicated, split pairs, in one transaction."""
 
-import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, func, select
 
-from corpus_db import clean, db, split, version
+from corpus_db import audit, card, clean, db, exclude, measure, repeats, split, version
+from corpus_db.curate import Curated, CuratedPair, Row, curate, frozen_row
 from corpus_db.errors import UserError
-from corpus_db.gather import Gathered, Listing, StoredImage, gather, owned_listings, table, withheld_keys
-from corpus_db.modality import Modality, Plane, read_modality, read_plane
-from corpus_db.records import CaseRecord, Readers
+from corpus_db.gather import gather, table
+from corpus_db.importers.questions import SHAPE as QUESTIONS
+from corpus_db.records import Readers
 
-GONE = "gone_upstream"
-KEPT, DROPPED = "kept", "dropped"
-Row = dict[str, Any]
+EXCLUDED, CONFLICT = "excluded", "split_conflict"
+Say = Callable[[str], None]
 
 
 @dataclass
@@ -34,203 +33,231 @@ class BuildResult:
     by_drop_reason: Counter[str] = field(default_factory=Counter)
     by_modality: Counter[str] = field(default_factory=Counter)
     by_split: Counter[str] = field(default_factory=Counter)
+    deviation: dict[str, dict[str, float]] = field(default_factory=dict)  # modality -> split -> points off its share
+    edits: Counter[str] = field(default_factory=Counter)  # by rule, of captions
+    case_edits: Counter[str] = field(default_factory=Counter)  # by rule, of case texts
+    conflicts: Counter[str] = field(default_factory=Counter)  # by field, of kept pairs
     unknown_modalities: Counter[str] = field(default_factory=Counter)
     unknown_planes: Counter[str] = field(default_factory=Counter)
     without_image: int = 0  # listed, but no bytes that count: see the ledger
     withheld: int = 0  # deleted or hidden upstream
+    unreadable: list[str] = field(default_factory=list)  # images whose bytes have gone since they were stored
     unread_sources: list[str] = field(default_factory=list)  # of a shape that no reader understands
+    audit: list[dict[str, Any]] = field(default_factory=list)
+    card: str | None = None  # where the data card is
 
 
-@dataclass(frozen=True)
-class Built:
-    """One pair with everything that is written of it."""
+@dataclass
+class Plan:
+    """Everything that is about to be written."""
 
-    pair: Row
-    frozen: Row | None  # null where the pair is dropped
-    edits: tuple[Row, ...]
-    labels: tuple[Row, ...]
-    modality: Modality
-    plane: Plane
+    curated: list[Curated]
+    pairs: list[CuratedPair]
+    frozen: list[Row]
+    duplicates: list[Row]
 
 
-def build(engine: Engine, readers: Readers, name: str | None = None) -> BuildResult:
+def build(
+    engine: Engine,
+    readers: Readers,
+    name: str | None = None,
+    *,
+    excluding: Sequence[str] = (),
+    whole_cases: bool = True,
+    audited: bool = True,
+    say: Say = lambda line: None,
+) -> BuildResult:
     """Curate everything anew and freeze it; equal content gives the version that already holds it.
 
-    The caller holds `db.exclusive`. `readers` are by source.shape.
+    `excluding`: evaluation sets as source:split. A version whose audit fails is not made: UserError. The caller holds
+    `db.exclusive`. `readers` are by source.shape.
     """
     result = BuildResult()
+    root = db.image_root(engine.url)
+    measured = measure.measure(engine, root, say)
+    result.unreadable = measured.unreadable
     with engine.begin() as connection:
-        gathered = _gather_all(connection, readers, result)
-        cases = [case_row(found, case) for found in gathered for case in found.cases.values()]
-        pairs = [pair for found in gathered for pair in built_pairs(found, result)]
-        _count(pairs, result)
-        result.cases = len(cases)
-        frozen_rows = [pair.frozen for pair in pairs if pair.frozen]
-        if not frozen_rows:
+        plan = _plan(connection, readers, measured, excluding, whole_cases, result)
+        _count(plan, result)
+        if not plan.frozen:
             raise UserError(_nothing_kept(result))
-        _replace_curated(connection, cases, pairs)
-        frozen = version.freeze(connection, frozen_rows, name, _config(result.sources))
-        edits = (row for pair in pairs for row in pair.edits)
-        labels = (row for pair in pairs for row in pair.labels)
-        version.replace_votes(connection, frozen.id, edits, labels)
-    result.name, result.version_id, result.reused = frozen.name, frozen.id, frozen.reused
-    result.manifest_sha256 = frozen.manifest_sha256
+        _replace_curated(connection, plan)
+        frozen = version.freeze(connection, plan.frozen, name, _config(result.sources, excluding, whole_cases))
+        version.replace_rows(connection, frozen.id, _told(plan))
+        result.name, result.version_id, result.reused = frozen.name, frozen.id, frozen.reused
+        result.manifest_sha256 = frozen.manifest_sha256
+        audit_text = _audited(connection, root, readers, result, say) if audited else None
+    with engine.connect() as connection:
+        result.card = str(card.write(connection, result.version_id, card.folder_of(engine.url), audit=audit_text))
     return result
 
 
-def case_row(found: Gathered, case: CaseRecord) -> Row:
-    """The study_case row of a case, with what its topic adds."""
-    topic = found.topics.get(case.topic_key or "")
-    taken = ("history", "exam", "findings", "ddx", "diagnosis", "diagnosis_by", "treatment", "discussion", "age", "sex")
-    return {
-        "id": case_id(found, case),
-        "source_id": found.source_id,
-        "upstream_id": case.key,
-        "title": case.title or (topic.title if topic else None),
-        "topic": topic.title if topic else None,
-        "location": topic.location if topic else None,
-        "credit": case.credit,
-        "licence": found.licence,
-        **{name: getattr(case, name) for name in taken},
-    }
-
-
-def case_id(found: Gathered, case: CaseRecord) -> str:
-    """A case's key across sources."""
-    return f"{found.source}:{case.key}"
-
-
-def built_pairs(found: Gathered, result: BuildResult) -> Iterator[Built]:
-    """The pairs of one source; what is withheld or has no bytes is only counted."""
-    withheld = withheld_keys(found.cases.values())
-    for listing in owned_listings(found.cases):
-        if listing.image.key in withheld:
-            result.withheld += 1
-            continue
-        stored = found.images.of(listing.image)
-        gone = listing.case.key in found.gone or (stored is not None and stored.status == "gone")
-        if stored is None or not (gone or stored.status == "ok"):
-            result.without_image += 1
-            continue
-        yield built_pair(found, listing, stored, gone)
-
-
-def built_pair(found: Gathered, listing: Listing, stored: StoredImage, gone: bool) -> Built:
-    """Clean, label and judge one image with its caption; the first reason to drop it is the one that is told."""
-    case, image = listing.case, listing.image
-    modality, plane = read_modality(image.modality), read_plane(image.plane)
-    cleaned = clean.clean(image.caption)
-    reason = GONE if gone else modality.drop_reason or plane.drop_reason or cleaned.drop_reason
-    pair: Row = {
-        "id": f"{found.source}:{image.key}",
-        "source_id": found.source_id,
-        "upstream_id": image.key,
-        "upstream_name": image.name,
-        "panel": "",
-        "study_case_id": case_id(found, case),
-        "image_sha256": stored.sha256,
-        "caption_raw": image.caption,
-        "caption": cleaned.text or None,
-        "status": DROPPED if reason else KEPT,
-        "drop_reason": reason,
-        "modality_raw": image.modality,
-        "modality": modality.code,
-        "plane_raw": image.plane,
-        "plane": plane.plane,
-        "age": case.age,
-        "sex": case.sex,
-        "acr_code": image.acr_code,
-        "figure_part": image.figure_part,
-        "credit": image.credit or case.credit,
-    }
-    return Built(
-        pair,
-        None if reason else frozen_row(found, pair, case_row(found, case), stored),
-        tuple(
-            {"pair_id": pair["id"], "step": step, "rule": edit.rule, "before": edit.before, "after": edit.after}
-            for step, edit in enumerate(cleaned.edits, 1)
-        ),
-        tuple(label_rows(pair, modality, plane)),
-        modality,
-        plane,
+def _plan(
+    connection: Connection,
+    readers: Readers,
+    measured: measure.Measured,
+    excluding: Sequence[str],
+    whole_cases: bool,
+    result: BuildResult,
+) -> Plan:
+    """Curate each pair, then drop what is excluded, repeated, or in conflict with where earlier versions put it."""
+    purged = set(connection.execute(select(table("tombstone").c.pair_id)).scalars())
+    curated = _curate_all(connection, readers, measured, result)
+    known = split.known_from(_earlier(connection))
+    pairs = [pair for each in curated for pair in each.pairs if pair.row["id"] not in purged]
+    pairs = repeats.by_age(pairs, known.pairs.keys())
+    images = repeats.Images(measured.likenesses)
+    _exclude(connection, curated, pairs, images, excluding, whole_cases)
+    repeats.drop_repeats([pair for pair in pairs if pair.kept], images)
+    places = _place([pair for pair in pairs if pair.kept], images, known)
+    kept = [pair for pair in pairs if pair.kept]
+    clusters = repeats.cluster_names(kept, images)
+    frozen = []
+    for pair in kept:
+        place = places[pair.row["id"]]
+        frozen.append(frozen_row(pair, place.split, place.group, clusters[pair.row["id"]]))
+    shown = [pair for pair in pairs if pair.kept or pair.row["drop_reason"] == repeats.DUPLICATE]
+    return Plan(
+        curated, pairs, frozen, list(repeats.duplicate_rows(shown, images, repeats.cluster_names(shown, images)))
     )
 
 
-def frozen_row(found: Gathered, pair: Row, case: Row, stored: StoredImage) -> Row:
-    """What a version keeps of a pair, but for the version's id."""
-    same = ("caption", "modality", "plane", "upstream_name", "credit")
+def _curate_all(
+    connection: Connection, readers: Readers, measured: measure.Measured, result: BuildResult
+) -> list[Curated]:
+    curated = []
+    for source in connection.execute(select(table("source")).order_by(table("source").c.name)).mappings().all():
+        if source["shape"] in readers:
+            curated.append(curate(gather(connection, source, readers[source["shape"]]), measured.facts))
+            result.sources.append(source["name"])
+        elif source["shape"] != QUESTIONS:
+            result.unread_sources.append(source["name"])
+    return curated
+
+
+def _earlier(connection: Connection) -> Iterable[Any]:
+    """Each pair as the newest of the current version and its ancestors has it, newest version first."""
+    versions, frozen = table("version"), table("version_pair")
+    parents: dict[int, int | None] = {
+        row.id: row.parent_id for row in connection.execute(select(versions.c.id, versions.c.parent_id))
+    }
+    line, at = [], version.current_id(connection)
+    while at is not None and at not in line:
+        line.append(at)
+        at = parents[at]
+    newest = (
+        select(frozen.c.pair_id, func.max(frozen.c.version_id).label("version_id"))
+        .where(frozen.c.version_id.in_(line))
+        .group_by(frozen.c.pair_id)
+        .subquery()
+    )
+    names = ("pair_id", "case_id", "patient_key", "sha256", "split", "split_group")
+    statement = select(*(frozen.c[name] for name in names)).join(
+        newest, (newest.c.pair_id == frozen.c.pair_id) & (newest.c.version_id == frozen.c.version_id)
+    )
+    return connection.execute(statement.order_by(frozen.c.version_id.desc(), frozen.c.pair_id)).mappings()
+
+
+def _exclude(
+    connection: Connection,
+    curated: Sequence[Curated],
+    pairs: Sequence[CuratedPair],
+    images: repeats.Images,
+    excluding: Sequence[str],
+    whole_cases: bool,
+) -> None:
+    """Drop what the evaluation sets hold; in finding its cases, images that are no pair count as well."""
+    sha256s = {pair.row["id"]: pair.image.sha256 for pair in pairs}
+    candidates = [
+        exclude.Candidate(pair_id, case_id, name, sha256s.get(pair_id, ""))
+        for each in curated
+        for case_id, pair_id, name in each.listed
+    ]
+    held = exclude.excluded(candidates, exclude.load(connection, excluding), images.kinds, whole_cases)
+    for pair in pairs:
+        if pair.row["id"] in held:
+            pair.drop(EXCLUDED, held[pair.row["id"]])
+
+
+def _place(kept: Sequence[CuratedPair], images: repeats.Images, known: split.Known) -> dict[str, split.Place]:
+    members = [
+        split.Member(
+            pair.row["id"],
+            pair.case.row["id"],
+            pair.case.row["patient_key"],
+            pair.image.sha256,
+            pair.row["caption"],
+            pair.caption_group,
+            images.matches(pair.image.sha256),
+        )
+        for pair in kept
+    ]
+    places = split.assign(members, known)
+    for pair in kept:
+        if told := places[pair.row["id"]].conflict:
+            pair.drop(CONFLICT, told)
+    return places
+
+
+def _replace_curated(connection: Connection, plan: Plan) -> None:
+    for name in ("pair", "study_case"):
+        connection.execute(delete(table(name)))
+    version.insert_rows(connection, "study_case", (case.row for each in plan.curated for case in each.cases))
+    version.insert_rows(connection, "pair", (pair.row for pair in plan.pairs))
+
+
+def _told(plan: Plan) -> dict[str, Iterable[Row]]:
+    """What the build did, by table, to be kept with its version."""
+    dropped = (pair.row for pair in plan.pairs if not pair.kept)
     return {
-        "pair_id": pair["id"],
-        "image_path": stored.image_path,
-        "sha256": stored.sha256,
-        **{name: pair[name] for name in same},
-        "region": None,
-        "laterality": None,
-        "split": split.split_of(case["id"]),
-        "case_id": case["id"],
-        "caption_group": caption_group(pair["caption"]),
-        "source": found.source,
-        "source_id": pair["upstream_id"],
-        "title": case["title"],
-        "diagnosis": case["diagnosis"],
-        "licence": case["licence"],
-        "duplicate_cluster": stored.sha256[:16],
+        "edit": (row for pair in plan.pairs for row in pair.edits),
+        "label": (row for pair in plan.pairs for row in pair.labels),
+        "conflict": (row for pair in plan.pairs for row in pair.conflicts),
+        "duplicate": plan.duplicates,
+        "case_edit": (row for each in plan.curated for case in each.cases for row in case.edits),
+        "version_drop": (
+            {"pair_id": row["id"], "reason": row["drop_reason"], "detail": row["drop_detail"]} for row in dropped
+        ),
     }
 
 
-def caption_group(caption: str) -> str:
-    """Equal for captions that differ in case and spaces only."""
-    return hashlib.sha256(" ".join(caption.casefold().split()).encode()).hexdigest()[:16]
+def _audited(connection: Connection, root: Any, readers: Readers, result: BuildResult, say: Say) -> str:
+    """Prove the version before it is committed; its checks as text for the data card."""
+    found = audit.audit_connection(connection, root, result.version_id, readers=readers, say=say)
+    result.audit = [vars(check) for check in found.checks]
+    if found.failed:
+        broken = "; ".join(f"{check.name}: {check.count} ({', '.join(check.examples[:2])})" for check in found.broken)
+        raise UserError(f"the audit failed, so no version was made: {broken}")
+    return audit.audit_markdown(found)
 
 
-def label_rows(pair: Row, modality: Modality, plane: Plane) -> Iterator[Row]:
-    """The votes that the source's own words cast."""
-    votes = [("modality", modality.code, pair["modality_raw"]), ("plane", plane.plane, pair["plane_raw"])]
-    votes += [(name, value, pair["modality_raw"]) for name, value in modality.details]
-    for name, value, words in votes:
-        if value:
-            evidence = f"upstream: {words}"
-            yield {"pair_id": pair["id"], "field": name, "value": value, "evidence": evidence, "confidence": 1.0}
+def _count(plan: Plan, result: BuildResult) -> None:
+    result.cases = sum(len(each.cases) for each in plan.curated)
+    result.without_image = sum(each.without_image for each in plan.curated)
+    result.withheld = sum(each.withheld for each in plan.curated)
+    for pair in plan.pairs:
+        result.by_status[pair.row["status"]] += 1
+        result.by_drop_reason.update([pair.row["drop_reason"]] if not pair.kept else [])
+        result.edits.update(edit["rule"] for edit in pair.edits)
+        result.conflicts.update({conflict["field"] for conflict in pair.conflicts} if pair.kept else [])
+        for what, words in pair.unknown.items():
+            (result.unknown_modalities if what == "modality" else result.unknown_planes)[words] += 1
+    result.case_edits.update(row["rule"] for each in plan.curated for case in each.cases for row in case.edits)
+    for row in plan.frozen:
+        result.by_modality[row["modality"] or "none"] += 1
+        result.by_split[row["split"]] += 1
+    result.deviation = split.deviation((row["modality"] or "none", row["split"]) for row in plan.frozen)
 
 
-def _gather_all(connection: Connection, readers: Readers, result: BuildResult) -> list[Gathered]:
-    gathered = []
-    for source in connection.execute(select(table("source")).order_by(table("source").c.name)).mappings().all():
-        if source["shape"] in readers:
-            gathered.append(gather(connection, source, readers[source["shape"]]))
-            result.sources.append(source["name"])
-        else:
-            result.unread_sources.append(source["name"])
-    return gathered
-
-
-def _replace_curated(connection: Connection, cases: list[Row], pairs: list[Built]) -> None:
-    for name in ("pair", "study_case"):
-        connection.execute(delete(table(name)))
-    version.insert_rows(connection, "study_case", cases)
-    version.insert_rows(connection, "pair", (built.pair for built in pairs))
-
-
-def _count(pairs: list[Built], result: BuildResult) -> None:
-    for built in pairs:
-        result.by_status[built.pair["status"]] += 1
-        if built.frozen:
-            result.by_modality[built.frozen["modality"]] += 1
-            result.by_split[built.frozen["split"]] += 1
-        else:
-            result.by_drop_reason[built.pair["drop_reason"]] += 1
-        if not built.modality.known:
-            result.unknown_modalities[built.pair["modality_raw"]] += 1
-        if not built.plane.known:
-            result.unknown_planes[built.pair["plane_raw"]] += 1
-
-
-def _config(sources: list[str]) -> Row:
+def _config(sources: Sequence[str], excluding: Sequence[str], whole_cases: bool) -> Row:
     return {
         "rules": [rule.name for rule in clean.RULES],
+        "algorithms": measure.ALGORITHMS,
         "split_percent": split.PERCENT,
         "schema": ScriptDirectory(str(db.MIGRATIONS)).get_current_head(),
-        "sources": sources,
+        "sources": list(sources),
+        "exclude": sorted(set(excluding)),
+        "exclude_cases": whole_cases,
     }
 
 

@@ -85,7 +85,7 @@ def open_readonly(db: str | Path, timeout_s: float | None = None) -> Engine:
     url = parse_url(db)
     if url.get_backend_name() == "sqlite":
         path = _require_file(url)
-        engine = create_engine("sqlite://", creator=lambda: _connect_readonly(path), poolclass=NullPool)
+        engine = create_engine(url, creator=lambda: _connect_readonly(path), poolclass=NullPool)
     else:
         options = "-c default_transaction_read_only=on"
         if timeout_s is not None:

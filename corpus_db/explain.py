@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Text, cast, or_, select, text
@@ -10,38 +11,97 @@ from corpus_db.errors import UserError
 from corpus_db.gather import site_paths, table
 from corpus_db.records import CaseRecord, ImageRecord, Readers
 from corpus_db.sql_output import shown
-from corpus_db.text import storable_json
+from corpus_db.text import UNSTORABLE, storable_json
+from corpus_db.tombstones import PURGED
+from corpus_db.version import VersionRow, resolve
 
 _MAX_OFFERED = 5
+_FIELDS = (
+    *("id", "upstream_id", "upstream_name", "status", "drop_reason", "drop_detail", "caption_raw", "caption"),
+    *("modality_raw", "modality", "plane_raw", "plane", "region", "laterality"),
+    *("age", "sex", "acr_code", "figure_part", "credit"),
+)
+_VOTES = {  # table -> what of it is told, and in which order
+    "edit": ("step, rule, before, after", "step"),
+    "label": ("field, value, voter, evidence, confidence", "id"),
+    "conflict": ("field, value, voter, evidence, other_value, other_voter, other_evidence", "id"),
+    "duplicate": ("cluster, kind, distance, like_pair_id", "id"),
+}
 
 
-def explain(engine: Engine, key: str, readers: Readers | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Found:
+    """The image that a key names."""
+
+    pair_id: str | None  # null where it became no pair
+    source_id: int
+    source: str
+    upstream_id: str  # empty where it was taken down, and only its address is left
+    upstream_name: str
+
+
+def explain(engine: Engine, key: str, readers: Readers | None = None, version: str | None = None) -> dict[str, Any]:
     """All that is known of a pair id, an upstream image id, an upstream name or a unique beginning of one.
 
     `readers` (by source.shape) find an image that became no pair by its upstream id, too; without them, by its name.
+    `version`: tell it as that version's build had it, not as the last one.
     """
-    key = key.strip()
-    if not key or re.search("[\x00\ud800-\udfff]", key):
-        raise UserError("give a pair id, an image id or an image name such as synpic54610")
+    key = _checked(key)
     with engine.connect() as connection:
+        asked = resolve(connection, version) if version is not None else None
         pair_id = _pair_of(connection, key)
         if pair_id is not None:
-            return _explain_pair(connection, pair_id)
+            return _explain_pair(connection, pair_id, asked)
         found = _explain_unpaired(connection, key, readers or {})
     if found is None:
-        raise UserError(
-            f"{shown(key)}: no pair or image of that id or name; python cli.py sql 'SELECT pair_id FROM rgc'"
-        )
+        raise _unknown(key)
+    if asked is not None:
+        raise UserError(f"{shown(key)}: no pair, so no version holds it; leave out the version to hear why")
     return found
 
 
+def find(connection: Connection, key: str, readers: Readers) -> Found:
+    """The image that a key names, one that was taken down, too: by its whole id or name, for what cannot be undone."""
+    key = _checked(key)
+    pair_id = _pair_of(connection, key)
+    told = _known(connection, pair_id) if pair_id else _explain_unpaired(connection, key, readers)
+    if told is None:
+        raise _unknown(key)
+    if told["upstream_id"] is None and (told["fetch"] or {}).get("reason") != PURGED:
+        raise UserError(f"{shown(key)}: an image that no raw record lists; there is nothing of it but its address")
+    source_id = _row(connection, "SELECT id FROM source WHERE name = :name", name=told["source"]["name"])
+    assert source_id is not None
+    name = told["upstream_name"] or key
+    whole = {pair_id, told["upstream_id"], name, f"{told['source']['name']}:{told['upstream_id']}"}
+    if key not in whole:
+        raise UserError(f"{shown(key)}: give the whole id or name; did you mean {shown(pair_id or name)}?")
+    return Found(pair_id, source_id["id"], told["source"]["name"], told["upstream_id"] or "", name)
+
+
+def _checked(key: str) -> str:
+    key = key.strip()
+    if not key or UNSTORABLE.search(key):
+        raise UserError("give a pair id, an image id or an image name such as synpic54610")
+    return key
+
+
+def _unknown(key: str) -> UserError:
+    return UserError(f"{shown(key)}: no pair or image of that id or name; python cli.py sql 'SELECT pair_id FROM rgc'")
+
+
 def _pair_of(connection: Connection, key: str) -> str | None:
-    pair = table("pair")
-    names = (pair.c.id, pair.c.upstream_id, pair.c.upstream_name)
-    exact = or_(*(name == key for name in names))
-    begins = or_(*(name.startswith(key, autoescape=True) for name in names))
-    for condition in (pair.c.id == key, exact, begins):
-        found = connection.execute(select(pair.c.id).where(condition).order_by(pair.c.id).limit(_MAX_OFFERED + 1))
+    """The pair that a key names: of the last build, of any version, or taken down; whole names before beginnings."""
+    pair, frozen, gone = table("pair"), table("version_pair"), table("tombstone")
+    places = (
+        (pair.c.id, pair.c.upstream_id, pair.c.upstream_name),
+        (frozen.c.pair_id, frozen.c.source_id, frozen.c.upstream_name),
+        (gone.c.pair_id,),
+    )
+    conditions = [(names[0], names[0] == key) for names in places]
+    conditions += [(names[0], or_(*(name == key for name in names))) for names in places]
+    conditions += [(names[0], or_(*(name.startswith(key, autoescape=True) for name in names))) for names in places]
+    for id_, condition in conditions:
+        found = connection.execute(select(id_).distinct().where(condition).order_by(id_).limit(_MAX_OFFERED + 1))
         ids = list(found.scalars())
         if len(ids) == 1:
             return ids[0]
@@ -55,42 +115,92 @@ def _ambiguous(key: str, found: list[str]) -> UserError:
     return UserError(f"{shown(key)}: which one? {', '.join(map(shown, found[:_MAX_OFFERED]))}{more}")
 
 
-def _explain_pair(connection: Connection, pair_id: str) -> dict[str, Any]:
-    pair = _row(connection, "SELECT * FROM pair WHERE id = :id", id=pair_id)
-    assert pair is not None
-    case = _row(connection, "SELECT * FROM study_case WHERE id = :id", id=pair["study_case_id"])
-    assert case is not None
-    version_id = _build_of(connection, pair_id)
+def _explain_pair(connection: Connection, pair_id: str, asked: VersionRow | None) -> dict[str, Any]:
+    told = _known(connection, pair_id)
+    name, digest = told["upstream_name"], told.pop("image_sha256")
+    build = asked.id if asked else _build_of(connection, pair_id)
+    if asked:
+        told |= _as_in(connection, pair_id, asked)
+        digest = told.pop("sha256", digest)
+    source_id = told.pop("source_id")
     ref = _row(
         connection,
         "SELECT path FROM image_ref WHERE source_id = :source_id AND upstream_name = :name AND image_sha256 = :sha256 "
         "ORDER BY id DESC LIMIT 1",
-        source_id=pair["source_id"],
-        name=pair["upstream_name"],
-        sha256=pair["image_sha256"],
+        source_id=source_id,
+        name=name,
+        sha256=digest,
     )
-    shared = ("id", "upstream_id", "upstream_name", "status", "drop_reason", "caption_raw", "caption")
-    labels = ("modality_raw", "modality", "plane_raw", "plane", "age", "sex", "acr_code", "figure_part", "credit")
+    case_key = (told["case"] or {"id": ""})["id"].partition(":")[2]
+    votes = {name: _votes(connection, name, pair_id, build) for name in _VOTES}
     return {
-        **{name: pair[name] for name in (*shared, *labels)},
-        "source": _row(connection, "SELECT name, site, licence FROM source WHERE id = :id", id=pair["source_id"]),
-        "case": {name: case[name] for name in ("id", "title", "diagnosis", "topic", "location")},
-        "fetch": _fetch(connection, pair["source_id"], ref["path"]) if ref else None,
-        "case_fetch": _case_fetch(connection, pair["source_id"], case["upstream_id"]),
-        "raw_records": _raw_records(connection, pair["source_id"], case["upstream_id"]),
-        "image": _row(connection, "SELECT * FROM image WHERE sha256 = :sha256", sha256=pair["image_sha256"]),
-        "names": _names(connection, pair["image_sha256"]),
-        "edits": _votes(connection, "SELECT step, rule, before, after FROM edit", "step", pair_id, version_id),
-        "labels": _votes(connection, "SELECT field, value, evidence, confidence FROM label", "id", pair_id, version_id),
-        "versions": _rows(
-            connection,
-            "SELECT version.name, version_pair.split, version_pair.caption, current_version.id IS NOT NULL AS current "
-            "FROM version_pair JOIN version ON version.id = version_pair.version_id "
-            "LEFT JOIN current_version ON current_version.version_id = version.id "
-            "WHERE pair_id = :id ORDER BY version.id",
-            id=pair_id,
-        ),
+        **told,
+        "version": asked.name if asked else None,
+        "fetch": _fetch(connection, source_id, ref["path"]) if ref else None,
+        "case_fetch": _case_fetch(connection, source_id, case_key),
+        "raw_records": _raw_records(connection, source_id, case_key),
+        "image": _row(connection, "SELECT * FROM image WHERE sha256 = :sha256", sha256=digest),
+        "names": _names(connection, digest) if digest else [],
+        "edits": votes["edit"],
+        "labels": votes["label"],
+        "conflicts": votes["conflict"],
+        "duplicates": votes["duplicate"],
+        "versions": _versions(connection, pair_id),
     }
+
+
+def _known(connection: Connection, pair_id: str) -> dict[str, Any]:
+    """A pair as the last build left it; else as the newest version that holds it; else that it was taken down."""
+    pair = _row(connection, "SELECT * FROM pair WHERE id = :id", id=pair_id)
+    frozen = None
+    if pair is None:
+        newest = "SELECT * FROM version_pair WHERE pair_id = :id ORDER BY version_id DESC LIMIT 1"
+        frozen = _row(connection, newest, id=pair_id)
+    source_name = frozen["source"] if frozen else pair_id.partition(":")[0]
+    source = _row(
+        connection,
+        "SELECT id, name, site, licence FROM source WHERE " + ("id = :key" if pair else "name = :key"),
+        key=pair["source_id"] if pair else source_name,
+    )
+    assert source is not None
+    told = dict.fromkeys(_FIELDS) | {"id": pair_id, "case": None, "image_sha256": None, "source_id": source.pop("id")}
+    if pair:
+        case = _row(connection, "SELECT * FROM study_case WHERE id = :id", id=pair["study_case_id"]) or {}
+        told |= {name: pair[name] for name in _FIELDS} | {"image_sha256": pair["image_sha256"]}
+        told["case"] = {name: case.get(name) for name in ("id", "title", "diagnosis", "topic", "location")}
+    elif frozen:
+        told |= _from_frozen(frozen) | {"status": "in the last build no more", "upstream_id": frozen["source_id"]}
+        told["image_sha256"] = told.pop("sha256")
+    else:
+        gone = _row(connection, "SELECT at, why FROM tombstone WHERE pair_id = :id", id=pair_id) or {}
+        told |= {"status": f"taken down on {str(gone.get('at'))[:10]}", "drop_reason": gone.get("why")}
+        told["upstream_id"] = pair_id.partition(":")[2]
+    return told | {"source": source}
+
+
+def _from_frozen(frozen: Mapping[str, Any]) -> dict[str, Any]:
+    same = ("upstream_name", "caption", "modality", "plane", "region", "laterality", "credit", "sha256")
+    case = {"id": frozen["case_id"], "title": frozen["title"], "diagnosis": frozen["diagnosis"]}
+    return {**{name: frozen[name] for name in same}, "case": case}
+
+
+def _as_in(connection: Connection, pair_id: str, asked: VersionRow) -> dict[str, Any]:
+    """What a version froze of the pair, or why it left it out."""
+    where = "WHERE pair_id = :id AND version_id = :version_id"
+    found = {
+        name: _row(connection, f"SELECT * FROM {name} {where}", id=pair_id, version_id=asked.id)
+        for name in ("version_pair", "version_drop", "version_tombstone")
+    }
+    first = _row(connection, f"SELECT before FROM edit {where} ORDER BY step LIMIT 1", id=pair_id, version_id=asked.id)
+    if frozen := found["version_pair"]:
+        told = {"status": "kept", "drop_reason": None, "drop_detail": None, **_from_frozen(frozen)}
+        return {**told, "caption_raw": first["before"] if first else frozen["caption"]}
+    if drop := found["version_drop"]:
+        told = {"status": "dropped", "drop_reason": drop["reason"], "drop_detail": drop["detail"]}
+        return told | ({"caption_raw": first["before"]} if first else {})
+    if found["version_tombstone"]:
+        return {"status": "taken down"}
+    raise UserError(f"{shown(pair_id)}: version {shown(asked.name)} neither holds nor left out this pair")
 
 
 def _explain_unpaired(connection: Connection, key: str, readers: Readers) -> dict[str, Any] | None:
@@ -171,7 +281,8 @@ def _build_of(connection: Connection, pair_id: str) -> int | None:
     row = _row(
         connection,
         "SELECT votes.version_id FROM (SELECT version_id FROM edit WHERE pair_id = :id "
-        "UNION SELECT version_id FROM label WHERE pair_id = :id) AS votes "
+        "UNION SELECT version_id FROM label WHERE pair_id = :id "
+        "UNION SELECT version_id FROM duplicate WHERE pair_id = :id) AS votes "
         "LEFT JOIN current_version ON current_version.version_id = votes.version_id "
         "ORDER BY CASE WHEN current_version.id IS NULL THEN 1 ELSE 0 END, votes.version_id DESC LIMIT 1",
         id=pair_id,
@@ -179,9 +290,25 @@ def _build_of(connection: Connection, pair_id: str) -> int | None:
     return row["version_id"] if row else None
 
 
-def _votes(connection: Connection, head: str, order: str, pair_id: str, version_id: int | None) -> list[dict[str, Any]]:
-    statement = f"{head} WHERE pair_id = :id AND version_id = :version_id ORDER BY {order}"
+def _votes(connection: Connection, name: str, pair_id: str, version_id: int | None) -> list[dict[str, Any]]:
+    columns, order = _VOTES[name]
+    statement = f"SELECT {columns} FROM {name} WHERE pair_id = :id AND version_id = :version_id ORDER BY {order}"
     return _rows(connection, statement, id=pair_id, version_id=version_id)
+
+
+def _versions(connection: Connection, pair_id: str) -> list[dict[str, Any]]:
+    """The versions that hold the pair, and those that left it out and why, oldest first."""
+    return _rows(
+        connection,
+        "SELECT version.name, told.split, told.caption, told.reason, told.detail, "
+        "current_version.id IS NOT NULL AS current FROM ("
+        "SELECT version_id, split, caption, NULL AS reason, NULL AS detail FROM version_pair WHERE pair_id = :id "
+        "UNION ALL SELECT version_id, NULL, NULL, reason, detail FROM version_drop WHERE pair_id = :id "
+        f"UNION ALL SELECT version_id, NULL, NULL, '{PURGED}', NULL FROM version_tombstone WHERE pair_id = :id"
+        ") AS told JOIN version ON version.id = told.version_id "
+        "LEFT JOIN current_version ON current_version.version_id = version.id ORDER BY version.id",
+        id=pair_id,
+    )
 
 
 def _fetch(connection: Connection, source_id: int, path: str) -> dict[str, Any] | None:

@@ -12,9 +12,11 @@ def render_explain(found: Mapping[str, Any]) -> list[str]:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    reason = f" ({found['drop_reason']})" if found["drop_reason"] else ""
+    reason = ": ".join(filter(None, (found["drop_reason"], found.get("drop_detail"))))
+    reason = f" ({reason})" if reason else ""
     key = found["id"] or found["upstream_id"] or found["upstream_name"] or found["fetch"]["path"]
-    yield f"{key}: {found['status']}{reason}"
+    where = f"  (in version {found['version']})" if found.get("version") else ""
+    yield f"{key}: {found['status']}{reason}{where}"
     yield _line("source", " ".join(str(found["source"][name]) for name in ("name", "site") if found["source"][name]))
     if found["upstream_id"]:
         yield _line("upstream", f"{found['upstream_name']}  {found['upstream_id']}")
@@ -39,15 +41,25 @@ def _judged(found: Mapping[str, Any]) -> Iterator[str]:
         yield _line(f"edit {edit['step']}", f"{edit['rule']}: {edit['after']}")
     if found["id"]:
         yield _line("caption", found["caption"] or "none")
-    for name in ("modality", "plane"):
-        if found[f"{name}_raw"] or found.get(name):
-            yield _line(name, f"{found.get(name) or 'none'}  (upstream: {found[f'{name}_raw']})")
+    for name in ("modality", "plane", "region", "laterality"):
+        upstream = f"  (upstream: {found[f'{name}_raw']})" if found.get(f"{name}_raw") else ""
+        if upstream or found.get(name):
+            yield _line(name, f"{found.get(name) or 'none'}{upstream}")
     for vote in found.get("labels", ()):
-        yield _line("vote", f"{vote['field']} = {vote['value']}  {vote['evidence']}  {vote['confidence']:g}")
+        voted = f"{vote['field']} = {vote['value']}  {vote['voter']}: {vote['evidence'].removeprefix('upstream: ')}"
+        yield _line("vote", f"{voted}  {vote['confidence']:g}")
+    for row in found.get("conflicts", ()):
+        sides = (f"{row[f'{side}voter']} {row[f'{side}value']} ({row[f'{side}evidence']})" for side in ("", "other_"))
+        yield _line("conflict", f"{row['field']}: {' against '.join(sides)}")
+    for row in found.get("duplicates", ()):
+        like = f" of {row['like_pair_id']}" if row["like_pair_id"] else ", the first of its cluster"
+        far = f", distance {row['distance']:.3f}" if row["distance"] else ""
+        yield _line("alike", f"{row['kind']}{like}{far}  {row['cluster']}")
     if found.get("credit"):
         yield _line("credit", found["credit"])
     for row in found.get("versions", ()):
-        yield _line("version", f"{row['name']}  {row['split']}{'  (current)' if row['current'] else ''}")
+        left_out = f"left out: {row['reason']}{': ' + row['detail'] if row['detail'] else ''}" if row["reason"] else ""
+        yield _line("version", f"{row['name']}  {row['split'] or left_out}{'  (current)' if row['current'] else ''}")
 
 
 def _line(name: str, value: str) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
@@ -13,12 +14,14 @@ from corpus_db.db import is_sqlite
 from corpus_db.models import now
 from corpus_db.reasons import REASONS
 from corpus_db.store import StoredImage
+from corpus_db.tombstones import PURGED, withdrawn
 
 RANKS = {"list": 0, "image": 1, "topic": 1, "encounter": 2, "file": 2}
 LAST_RANK = 3  # an image that another case owns waits until its owner had its say
 FETCH, RAW_RECORD, IMAGE, IMAGE_REF, DRIFT = (
     SQLModel.metadata.tables[name] for name in ("fetch", "raw_record", "image", "image_ref", "drift")
 )
+NOT_PURGED = FETCH.c.reason.is_distinct_from(PURGED)
 
 
 class Task(NamedTuple):
@@ -92,6 +95,12 @@ class Ledger:
 
     def __post_init__(self) -> None:
         self.inserts = sqlite.insert if is_sqlite(self.engine) else postgresql.insert
+
+    @cached_property
+    def withdrawn(self) -> frozenset[str]:
+        """The ids of images that were taken down: no answer may bring them back."""
+        with self.engine.connect() as connection:
+            return withdrawn(connection, self.source_id)
 
     # -- handing out
 
@@ -205,6 +214,7 @@ class Ledger:
         connection.execute(insert(DRIFT), [self._drift(outcome, outcome.key, "gone", outcome.task.sha256, None)])
         if outcome.task.kind == "encounter":
             images = (FETCH.c.parent_id == outcome.task.id) & (FETCH.c.kind == "image") & (FETCH.c.status != "gone")
+            images &= NOT_PURGED
             values = {"status": "gone", "reason": "case_gone", "change": "gone", "due": False, "last_seen": seen}
             connection.execute(update(FETCH).where(images).values(**values, crawl_id=self.crawl_id))
 
@@ -237,14 +247,16 @@ class Ledger:
         if rows:
             add = self.inserts(FETCH)
             fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "parent_id", "rank", "last_seen")}
-            earlier = FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)
+            earlier = (FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)) & NOT_PURGED
             add = add.on_conflict_do_update(index_elements=["source_id", "path"], set_=fresh, where=earlier)
             connection.execute(add, list(rows.values()))
         if settled:
             add = self.inserts(FETCH)
             names = ("crawl_id", "due", "parent_id", "status", "reason", "change", "last_seen")
             add = add.on_conflict_do_update(
-                index_elements=["source_id", "path"], set_={name: add.excluded[name] for name in names}
+                index_elements=["source_id", "path"],
+                set_={name: add.excluded[name] for name in names},
+                where=NOT_PURGED,
             )
             connection.execute(add, list(settled.values()))
 

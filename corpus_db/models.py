@@ -116,8 +116,21 @@ class Image(SQLModel, table=True):
     height: int
     mode: str  # Pillow's name: L, RGB, I;16, ...
     format: str  # Pillow's name: JPEG, PNG, ...
-    phash: str | None = None
+    phash: str | None = None  # the perceptual hash, hex digits; equal bytes have one row, so it is computed once
     path: str  # relative to the folder that holds images/
+    pixel_sha256: str | None = None  # of the decoded pixels: equal for one picture in two lossless files
+    facts: str | None = None  # JSON: what the pixels tell (colour, fan, panels), and which algorithms measured it
+
+
+class Alike(SQLModel, table=True):
+    """One verdict on two images that might be the same: a cache, so that no pair is compared twice."""
+
+    __tablename__ = "alike"
+    a_sha256: str = Field(foreign_key="image.sha256", primary_key=True)  # the smaller of the two
+    b_sha256: str = Field(foreign_key="image.sha256", primary_key=True, index=True)
+    algorithm: int  # dedup.ALGORITHM that judged
+    kind: str | None = None  # pixels, near; null where they are two different images
+    distance: float | None = None
 
 
 class ImageRef(SQLModel, table=True):
@@ -188,6 +201,7 @@ class Pair(SQLModel, table=True):
     caption: str | None = None
     status: str  # kept, dropped
     drop_reason: str | None = None
+    drop_detail: str | None = None  # what it was dropped for: the pair it repeats, the evaluation set that holds it
     modality_raw: str | None = None
     modality: str | None = None
     plane_raw: str | None = None
@@ -225,6 +239,15 @@ class VersionPair(SQLModel, table=True):
     """One pair frozen in one version: every column of `rgc`, and the groups that may not be split or confused."""
 
     __tablename__ = "version_pair"
+    __table_args__ = (
+        Index("version_pair_name", "upstream_name"),
+        # what people count by
+        Index("version_pair_labels", "version_id", "modality", "plane", "region", "laterality", "split"),
+        Index("version_pair_case", "version_id", "case_id", "modality"),
+        Index("version_pair_caption", "version_id", "caption_group"),
+        Index("version_pair_cluster", "version_id", "duplicate_cluster"),
+        Index("version_pair_version", "version_id"),
+    )
     version_id: int = Field(foreign_key="version.id", primary_key=True)
     # no foreign key: a version outlives a pair that a later build no longer finds
     pair_id: str = Field(primary_key=True)
@@ -246,13 +269,55 @@ class VersionPair(SQLModel, table=True):
     credit: str | None = None
     licence: str | None = None
     duplicate_cluster: str  # equal for one image under several names
+    patient_key: str | None = None  # source:patient, where the source tells patients apart
+    split_group: str | None = None  # all that must share a split: its oldest member's case
+
+
+class VersionDrop(SQLModel, table=True):
+    """One pair that the build of a version left out, and why."""
+
+    __tablename__ = "version_drop"
+    version_id: int = Field(foreign_key="version.id", primary_key=True)
+    pair_id: str = Field(primary_key=True)
+    reason: str
+    detail: str | None = None
+
+
+class VersionTag(SQLModel, table=True):
+    """A second name of a version, such as 1.2.0; it never moves."""
+
+    __tablename__ = "version_tag"
+    tag: str = Field(primary_key=True)
+    version_id: int = Field(foreign_key="version.id", index=True)
+
+
+class Tombstone(SQLModel, table=True):
+    """A pair that was taken down for good: no crawl fetches it and no build makes it again."""
+
+    __tablename__ = "tombstone"
+    pair_id: str = Field(primary_key=True)
+    image_sha256: str | None = None
+    why: str | None = None
+    at: NaiveDatetime
+
+
+class VersionTombstone(SQLModel, table=True):
+    """What is left of a frozen row that was taken down: its hash, so that the manifest can still be proved."""
+
+    __tablename__ = "version_tombstone"
+    version_id: int = Field(foreign_key="version.id", primary_key=True)
+    pair_id: str = Field(primary_key=True)
+    row_sha256: str
 
 
 class Edit(SQLModel, table=True):
     """One change that a cleaning rule made to a caption, in one version's build."""
 
     __tablename__ = "edit"
-    __table_args__ = (Index("edit_pair", "pair_id", "version_id"),)
+    __table_args__ = (
+        Index("edit_pair", "pair_id", "version_id"),
+        Index("edit_rule", "version_id", "rule", "pair_id"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
     pair_id: str
@@ -270,7 +335,75 @@ class Label(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
     pair_id: str
-    field: str  # modality, sequence, contrast, plane
+    field: str  # modality, plane, region, laterality; sequence, contrast, technique, montage
     value: str
-    evidence: str  # upstream: MR - FLAIR
+    voter: str  # upstream, dicom, text, pixels
+    evidence: str  # the words that it was read from
     confidence: float
+
+
+class Conflict(SQLModel, table=True):
+    """Two votes for one label that cannot both hold, in one version's build; `value` is what the pair was given."""
+
+    __tablename__ = "conflict"
+    __table_args__ = (Index("conflict_pair", "pair_id", "version_id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
+    pair_id: str
+    field: str
+    value: str
+    voter: str
+    evidence: str
+    other_value: str
+    other_voter: str
+    other_evidence: str
+
+
+class Duplicate(SQLModel, table=True):
+    """One member of a cluster of equal or nearly equal images, or of equal captions, in one version's build."""
+
+    __tablename__ = "duplicate"
+    __table_args__ = (
+        Index("duplicate_pair", "pair_id", "version_id"),
+        Index("duplicate_cluster", "version_id", "cluster"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
+    pair_id: str
+    cluster: str  # images: the frozen duplicate_cluster; captions: the caption_group
+    kind: str  # how it is like `like_pair_id`: bytes, pixels, near, caption; first for the cluster's oldest member
+    distance: float | None = None  # of nearly equal pixels
+    like_pair_id: str | None = None
+
+
+class CaseEdit(SQLModel, table=True):
+    """One change that de-identification made to a case's text, in one version's build."""
+
+    __tablename__ = "case_edit"
+    __table_args__ = (Index("case_edit_case", "study_case_id", "version_id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    version_id: int = Field(sa_column=Column(ForeignKey("version.id"), nullable=False))
+    study_case_id: str
+    field: str  # history, discussion, ...
+    step: int
+    rule: str
+    before: str
+    after: str
+
+
+class Question(SQLModel, table=True):
+    """One question about an image, of an evaluation set."""
+
+    __tablename__ = "question"
+    __table_args__ = (UniqueConstraint("source_id", "upstream_id"), Index("question_image", "image_sha256"))
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int = Field(foreign_key="source.id")
+    upstream_id: str
+    image_name: str  # the source's name of the image
+    image_sha256: str | None = Field(default=None, foreign_key="image.sha256")  # null where its bytes are not here
+    question: str
+    answer: str
+    answer_type: str | None = None  # closed, open
+    question_type: str | None = None
+    split: str  # train, val, test
+    language: str = "en"

@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, literal, select, update
 from sqlmodel import SQLModel
 
-from corpus_db.ledger import DRIFT, FETCH, Child, Ledger
+from corpus_db.gather import CHUNK
+from corpus_db.ledger import DRIFT, FETCH, NOT_PURGED, Child, Ledger
 from corpus_db.models import now
 from corpus_db.reasons import REASONS
 
@@ -77,6 +79,19 @@ def finish(ledger: Ledger) -> dict[str, Any]:
     return summary
 
 
+def ask_anew_for_missing(connection: Connection, root: Path) -> int:
+    """Forget the ETags of images whose file below `root` is gone, so that a pass asks for them whole; how many."""
+    image, ref = SQLModel.metadata.tables["image"], SQLModel.metadata.tables["image_ref"]
+    rows = connection.execute(select(image.c.sha256, image.c.path))
+    missing = [row.sha256 for row in rows if not (root / row.path).is_file()]
+    for start in range(0, len(missing), CHUNK):
+        names = select(ref.c.source_id, ref.c.path).where(ref.c.image_sha256.in_(missing[start : start + CHUNK]))
+        for source_id, path in connection.execute(names.distinct()).all():
+            mine = (FETCH.c.source_id == source_id) & (FETCH.c.path == path)
+            connection.execute(update(FETCH).where(mine).values(etag=None, last_modified=None))
+    return len(missing)
+
+
 def give_up(ledger: Ledger) -> None:
     """End a pass with some of it still due: what lies beyond its limit will be found by the next."""
     with ledger.engine.begin() as connection:
@@ -106,6 +121,7 @@ def _mark_unlisted(ledger: Ledger, connection: Connection) -> None:
         (FETCH.c.source_id == ledger.source_id)
         & (FETCH.c.crawl_id < ledger.crawl_id)
         & FETCH.c.status.in_(STALE)
+        & NOT_PURGED
         & orphans
     )
     lost = select(

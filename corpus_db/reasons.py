@@ -31,6 +31,7 @@ REASONS = {
         "not_an_image": ("failed", False, "bytes that are no image"),
         "truncated_image": ("failed", False, "an image that ends too early"),
         "broken_image": ("failed", False, "an image that does not decode"),
+        "missing_file": ("failed", False, "the files at hand lack it"),
         "no_address": ("failed", False, "the site lists the image without an address"),
         "http_404": ("gone", False, "not found"),
         "http_410": ("gone", False, "gone for good"),
@@ -46,6 +47,7 @@ REASONS = {
         "robots": ("refused", False, "robots.txt forbids it"),
         "deleted": ("skipped", False, "deleted upstream"),
         "hidden": ("skipped", False, "not shown upstream"),
+        "purged": ("skipped", False, "taken down here for good"),
         # notes: the resource is there, with something to know
         "shared_image": ("ok", False, "lists an image of another case"),
         "type_differs": ("ok", False, "an image of another type than declared"),

@@ -39,6 +39,8 @@ class CaseRecord:
     age: str | None = None
     sex: str | None = None
     credit: str | None = None
+    patient_key: str | None = None  # where the source tells patients apart
+    licence: str | None = None  # where it is the case's own
     images: tuple[ImageRecord, ...] = field(default=())
 
 

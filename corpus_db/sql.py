@@ -55,24 +55,8 @@ def _after_first(steps: Iterator[Any]) -> Iterator[tuple[Any, ...]]:
     return rows()
 
 
-def match_clause(engine: Engine) -> str:
-    """A WHERE condition on pair_id that holds for captions with all words of the parameter :words (`match_words`)."""
-    if db.is_sqlite(engine):
-        return "pair_id IN (SELECT pair_id FROM caption_fts WHERE caption_fts MATCH :words)"
-    return "pair_id IN (SELECT pair_id FROM caption_fts WHERE tsv @@ plainto_tsquery('english', :words))"
-
-
-def match_words(engine: Engine, words: str) -> str:
-    """The value for match_clause's :words: plain words, whose quotes and operators mean nothing."""
-    if not db.is_sqlite(engine):
-        return words.replace("\0", " ")
-    return " ".join('"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split())
-
-
 def _readonly(database: Engine | URL | str | Path, timeout_s: float) -> Engine:
     if isinstance(database, Engine):
-        if db.is_sqlite(database) and not database.url.database:
-            return database  # open_readonly's own
         database = database.url
     if isinstance(database, URL):
         database = database.render_as_string(hide_password=False)
@@ -179,7 +163,7 @@ def _query_postgresql(engine: Engine, statement: str, timeout_s: float) -> Itera
         except (psycopg.Error, UnicodeEncodeError) as error:
             raise UserError(f"SQL: {_message(str(error))}") from None
         finally:
-            connection.close()  # never a commit; also where the reader stops early, with rows still under way
+            pooled.invalidate()  # closes it: never a commit, also where the reader stops early with rows under way
 
 
 def _message(text: str) -> str:

@@ -36,7 +36,7 @@ def stats(engine: Engine) -> dict[str, Any]:
 
 
 def versions(engine: Engine) -> list[dict[str, Any]]:
-    """Every version, oldest first, with its sizes and its parent's name."""
+    """Every version, oldest first, with its sizes, its tags and its parent's name."""
     statement = """
         SELECT version.name, parent.name AS parent, version.manifest_sha256, version.created, version.config,
                current_version.version_id IS NOT NULL AS current,
@@ -54,9 +54,13 @@ def versions(engine: Engine) -> list[dict[str, Any]]:
     """
     with engine.connect() as connection:
         rows = _rows(connection, statement)
+        tags: dict[str, list[str]] = {row["name"]: [] for row in rows}
+        for tag in _rows(connection, "SELECT tag, name FROM version_tag JOIN version ON id = version_id ORDER BY tag"):
+            tags[tag["name"]].append(tag["tag"])
     return [
         {
             **row,
+            "tags": tags[row["name"]],
             "created": str(row["created"])[:19],
             "current": bool(row["current"]),
             "config": json.loads(row["config"]),
@@ -128,10 +132,13 @@ def render_versions(found: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["no version yet; make one with: python cli.py build"]
     width = max(len(row["name"]) for row in found)
     head = f"  {'name':<{width}}  {'pairs':>7} {'cases':>6} {'train':>7} {'val':>6} {'test':>6}"
-    lines = [f"{head}  {'created':<19}  manifest"]
+    lines = [
+        f"{head}  {'created':<19}  {'manifest':<16}{'  tags' if any(row['tags'] for row in found) else ''}".rstrip()
+    ]
     for row in found:
         lines.append(
             f"{'*' if row['current'] else ' '} {row['name']:<{width}}  {row['pairs']:>7} {row['cases']:>6} "
             f"{row['train']:>7} {row['val']:>6} {row['test']:>6}  {row['created']}  {row['manifest_sha256'][:16]}"
+            f"{'  ' + ', '.join(row['tags']) if row['tags'] else ''}"
         )
     return [shown(line) for line in lines]

@@ -6,6 +6,7 @@ import io
 import os
 import tempfile
 import warnings
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +69,15 @@ def examine(body: bytes) -> StoredImage:
 class ImageStore:
     """The folder images/ below `root`; safe to use from several threads."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, refused: AbstractSet[str] = frozenset()):
         self.root = root
+        self.refused = refused  # sha256 of bytes that were taken down for good
 
     def put(self, body: bytes) -> StoredImage:
         """Verify an image and keep its bytes, durably; raises BadImage, or OSError where the disk refuses."""
         image = examine(body)
+        if image.sha256 in self.refused:
+            raise BadImage("purged")
         target = self.root / image.path
         if not (target.is_file() and target.stat().st_size == image.bytes):
             self._write(target, body)

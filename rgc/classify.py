@@ -1,7 +1,9 @@
 """What an answer amounts to, judged from its status, headers and bytes alone: pure functions to outcomes."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
@@ -9,6 +11,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 from corpus_db.ledger import Child, Outcome, Task
 from corpus_db.records import CaseRecord
+from corpus_db.tombstones import redact
 from rgc.parse import ShapeError, load, read_case, read_list, read_topic
 from rgc.site import Refused, Site
 
@@ -31,8 +34,11 @@ class Answer:
     attempts: int
 
 
-def classify(answer: Answer, site: Site) -> Outcome:
-    """The outcome of an answer; an image's bytes are still to be verified by the store (`outcome.image`)."""
+def classify(answer: Answer, site: Site, withdrawn: AbstractSet[str] = frozenset()) -> Outcome:
+    """The outcome of an answer; an image's bytes are still to be verified by the store (`outcome.image`).
+
+    Images whose ids are `withdrawn` are taken out of it.
+    """
     outcome = Outcome(answer.task, "failed", http_status=answer.status, attempts=answer.attempts)
     if answer.status == 304 and answer.task.sha256:
         outcome.status = "ok"
@@ -45,11 +51,11 @@ def classify(answer: Answer, site: Site) -> Outcome:
     elif answer.status != 200:
         outcome.reason = "http_error"
     else:
-        _read_body(answer, site, outcome)
+        _read_body(answer, site, outcome, withdrawn)
     return outcome
 
 
-def _read_body(answer: Answer, site: Site, outcome: Outcome) -> None:
+def _read_body(answer: Answer, site: Site, outcome: Outcome, withdrawn: AbstractSet[str]) -> None:
     outcome.status = "ok"
     outcome.etag = answer.headers.get("etag")
     outcome.last_modified = answer.headers.get("last-modified")
@@ -60,6 +66,8 @@ def _read_body(answer: Answer, site: Site, outcome: Outcome) -> None:
     outcome.key = next(iter(parse_qs(urlsplit(answer.task.path).query).values()), [answer.task.path])[0]
     try:
         outcome.body, parsed = load(answer.body)
+        if redact(parsed, withdrawn):
+            outcome.body = json.dumps(parsed)
         if answer.task.kind == "list":
             outcome.children = [Child(CASE_PATH + key, "encounter") for key in read_list(parsed) if _is_key(key)]
         elif answer.task.kind == "encounter":

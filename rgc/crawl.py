@@ -15,8 +15,9 @@ from corpus_db import db as database
 from corpus_db import recent
 from corpus_db.errors import UserError
 from corpus_db.ledger import Ledger
-from corpus_db.passes import finish, give_up, open_pass, open_source
+from corpus_db.passes import ask_anew_for_missing, finish, give_up, open_pass, open_source
 from corpus_db.store import ImageStore
+from corpus_db.tombstones import refused_bytes
 from rgc import settings
 from rgc.classify import ROOTS
 from rgc.parse import ShapeError, compare, load, read_list
@@ -100,7 +101,10 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
 def _crawl(site: Site, engine: Engine, url: str, limit: Limit, retry_failed: bool, say: Say) -> CrawlOutcome:
     cases = LIVE_LIMIT if limit is None and site.name == "medpix" else limit
     cases = None if cases == "all" else cases
-    store = ImageStore(database.image_root(engine.url))
+    root = database.image_root(engine.url)
+    with engine.begin() as connection:
+        store = ImageStore(root, refused_bytes(connection))
+        ask_anew_for_missing(connection, root)
     store.sweep()
     ledger, state = _open_ledger(site, engine, cases, retry_failed, say)
     say(f"Crawling {site.base} into {database.shown(engine.url)} ({state}).")

@@ -119,7 +119,7 @@ class CaseSpider(Spider):
         if response.status in (301, 302, 303, 307, 308):
             return self.follow(attempt, headers.get("location", ""), response.status)
         answer = Answer(attempt.task, response.status, headers, response.body, attempt.attempt)
-        outcome = classify(answer, self.site)
+        outcome = classify(answer, self.site, self.ledger.withdrawn)
         if self.retried(attempt, outcome, retry_after(headers)):
             return []
         is_image = outcome.status == "ok" and attempt.task.kind == "image" and response.status == 200

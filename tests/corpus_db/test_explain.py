@@ -1,14 +1,14 @@
 import json
 
 import pytest
+from sqlalchemy import text
 
 from corpus_db import db
-from corpus_db.build import build
 from corpus_db.errors import UserError
 from corpus_db.explain import explain
 from corpus_db.explain_output import render_explain
 from corpus_db.stats import render_stats, render_versions, stats, versions
-from tests.corpus_db.corpus import READERS, Filler, fill, image
+from tests.corpus_db.corpus import READERS, Filler, build, fill, image
 
 
 @pytest.fixture
@@ -21,9 +21,13 @@ def corpus(fresh_db: str) -> str:
 
 def test_a_kept_pair_is_explained_from_fetch_to_split(corpus: str) -> None:
     found = explain(db.open_readonly(corpus), "medpix:11", READERS)
-    assert (found["status"], found["drop_reason"], found["caption"]) == ("kept", None, "Axial CT of case 1: a mass.")
-    assert found["caption_raw"] == "Axial CT of case 1:\n\n a  mass."
-    assert [edit["rule"] for edit in found["edits"]] == ["whitespace"]
+    assert (found["status"], found["drop_reason"], found["caption"]) == (
+        "kept",
+        None,
+        "Axial CT shows nodule 1 of the brain.",
+    )
+    assert found["caption_raw"] == "Axial CT shows nodule 1 of\n\n the  brain."
+    assert found["edits"][0]["before"] == found["caption_raw"] and found["edits"][-1]["after"] == found["caption"]
     assert {(vote["field"], vote["value"]) for vote in found["labels"]} >= {("modality", "CT"), ("plane", "axial")}
     assert (found["fetch"]["path"], found["fetch"]["status"]) == ("/images/full/synpic11.jpg", "ok")
     assert found["case_fetch"]["path"] == "/rest/encounter.json?encounterID=case001"
@@ -43,7 +47,8 @@ def test_a_pair_is_found_by_id_name_and_unique_beginning(corpus: str) -> None:
 
 def test_a_dropped_pair_tells_its_reason(corpus: str) -> None:
     found = explain(db.open_readonly(corpus), "synpicdash")
-    assert (found["status"], found["drop_reason"], found["versions"]) == ("dropped", "placeholder", [])
+    assert (found["status"], found["drop_reason"]) == ("dropped", "placeholder")
+    assert [(row["name"], row["split"], row["reason"]) for row in found["versions"]] == [("v1", None, "placeholder")]
     assert render_explain(found)[0] == "medpix:dash: dropped (placeholder)"
 
 
@@ -97,7 +102,7 @@ def test_stats_count_what_is_there(corpus: str) -> None:
     }
     assert found["pairs"][0] == {"status": "kept", "drop_reason": None, "count": 25}
     assert sum(found["current"]["modality_split"]["CT"].values()) == found["current"]["pairs"] == 25
-    assert found["current"]["caption_words"] == {"min": 3, "median": 5, "max": 7}
+    assert found["current"]["caption_words"] == {"min": 3, "median": 4, "max": 8}
     assert any("CT" in line for line in render_stats(found))
 
 
@@ -119,3 +124,48 @@ def test_an_empty_corpus_has_stats_and_no_versions(fresh_db: str) -> None:
     assert stats(engine)["current"] is None
     assert "python cli.py build" in render_stats(stats(engine))[-1]
     assert "python cli.py build" in render_versions(versions(engine))[0]
+
+
+def test_an_old_version_is_explained_as_its_build_had_it(corpus: str) -> None:
+    engine = db.create(corpus)
+    filler = Filler(engine, "second")
+    changed = "Coronal CT shows a nodule."
+    with engine.begin() as connection:
+        medpix = connection.execute(text("SELECT id FROM source WHERE name = 'medpix'")).scalar_one()
+    filler.source_id = medpix
+    filler.said("encounter", {"key": "case001", "images": [image("11", "case001", changed)], "topic_key": "t"})
+    build(engine, READERS)
+    now, then = (explain(engine, "medpix:11", READERS, version) for version in (None, "v1"))
+    assert (now["caption"], then["caption"]) == (changed, "Axial CT shows nodule 1 of the brain.")
+    assert then["caption_raw"] == "Axial CT shows nodule 1 of\n\n the  brain." and then["edits"] and not now["edits"]
+    gone = explain(engine, "medpix:12", READERS)  # the case lists it no more
+    assert (gone["status"], gone["versions"][0]["name"]) == ("in the last build no more", "v1")
+    assert render_explain(explain(engine, "medpix:12", READERS, "v1"))[0] == "medpix:12: kept  (in version v1)"
+    dropped = explain(engine, "synpicdash", READERS, "v1")
+    assert (dropped["status"], dropped["drop_reason"], dropped["version"]) == ("dropped", "placeholder", "v1")
+    with pytest.raises(UserError, match="no such version"):
+        explain(engine, "medpix:11", READERS, "v9")
+    with pytest.raises(UserError, match="neither holds"):
+        explain(engine, "medpix:12", READERS, "v2")
+
+
+def test_conflicts_duplicates_and_what_a_pair_was_dropped_for_are_told(corpus: str) -> None:
+    engine = db.create(corpus)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO conflict (version_id, pair_id, field, value, voter, evidence, other_value, other_voter, "
+                "other_evidence) VALUES (1, 'medpix:11', 'modality', 'CT', 'upstream', 'CT', 'MR', 'text', 'MRI')"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO duplicate (version_id, pair_id, cluster, kind, distance, like_pair_id) "
+                "VALUES (1, 'medpix:11', 'c', 'near', 0.0125, 'medpix:21')"
+            )
+        )
+        connection.execute(text("UPDATE pair SET drop_detail = 'as medpix:21' WHERE id = 'medpix:dash'"))
+    lines = render_explain(json.loads(json.dumps(explain(engine, "medpix:11"))))
+    assert any("modality: upstream CT (CT) against text MR (MRI)" in line for line in lines)
+    assert any("near of medpix:21, distance 0.013" in line or "distance 0.012" in line for line in lines)
+    assert render_explain(explain(engine, "synpicdash"))[0] == "medpix:dash: dropped (placeholder: as medpix:21)"

@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from corpus_db import db, sql
-from corpus_db.build import build
 from corpus_db.errors import UserError
-from tests.corpus_db.corpus import READERS, fill
+from tests.corpus_db.corpus import READERS, build, fill
 
 ATTACKS = """
 DELETE FROM pair
@@ -170,7 +169,7 @@ def test_full_text_plans_and_columns_can_be_read(corpus: str) -> None:
     else:
         found = "SELECT pair_id FROM caption_fts WHERE caption_fts MATCH 'mass' ORDER BY bm25(caption_fts)"
         plan, columns = "EXPLAIN QUERY PLAN SELECT * FROM rgc", "PRAGMA table_info(pair)"
-    assert len(list(sql.query(corpus, found).rows)) == 5
+    assert len(list(sql.query(corpus, found).rows)) == 3
     assert list(sql.query(corpus, plan).rows)
     assert list(sql.query(corpus, columns).rows)
 
@@ -195,12 +194,13 @@ def test_a_slow_statement_is_stopped_and_the_limit_told(corpus: str) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_rows_are_streamed_and_stopping_early_is_clean(corpus: str) -> None:
+def test_rows_are_streamed_and_stopping_early_is_clean(corpus: str, caplog: pytest.LogCaptureFixture) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT i FROM n"
     result = sql.query(corpus, endless)
     assert [next(result.rows) for _ in range(3)] == [(1,), (2,), (3,)]
     del result
     assert list(sql.query(corpus, "SELECT 1").rows) == [(1,)]
+    assert caplog.records == []  # what is logged would reach the user's terminal
 
 
 def test_one_value_cannot_take_the_machines_memory(tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Tell what a build made, for people."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from corpus_db.build import BuildResult
+
+_SPLITS = ("train", "val", "test")
+
+
+def render_build(result: "BuildResult") -> Iterator[str]:
+    """What a build made, and what it left out and why."""
+    kept = result.by_status["kept"]
+    splits = ", ".join(f"{name} {result.by_split[name]}" for name in _SPLITS)
+    again = " (as before: nothing has changed)" if result.reused else ""
+    yield f"Version {result.name}{again}: {kept} pairs of {result.cases} cases; {splits}."
+    for modality, points in result.deviation.items():
+        off = ", ".join(f"{name} {points[name]:+g}" for name in _SPLITS)
+        yield f"modality    {modality} {result.by_modality[modality]} (off its shares by {off} points)"
+    left_out = [*result.by_drop_reason.most_common(), ("without image", result.without_image)]
+    left_out.append(("withheld upstream", result.withheld))
+    if any(count for _, count in left_out):
+        yield "left out    " + ", ".join(f"{reason} {count}" for reason, count in left_out if count)
+    for what, rules in (("captions", result.edits), ("case texts", result.case_edits)):
+        if rules:
+            yield f"edits       {rules.total()} in {what}; most: " + _most(rules)
+    if result.conflicts:
+        yield "conflicts   " + _most(result.conflicts) + " (kept pairs; see the table conflict)"
+    for what, unknown in (("modality", result.unknown_modalities), ("plane", result.unknown_planes)):
+        if unknown:
+            yield f"unknown {what}: " + ", ".join(f"{word!r} {count}" for word, count in unknown.most_common())
+    if result.unreadable:
+        yield f"unreadable  {len(result.unreadable)} image files: {result.unreadable[0]}; see: python cli.py verify"
+    if result.unread_sources:
+        yield "not read: " + ", ".join(result.unread_sources)
+    if result.audit:
+        proved = sum(check["fatal"] for check in result.audit)
+        notes = ", ".join(
+            f"{check['name']} {check['count']}" for check in result.audit if not check["fatal"] and check["count"]
+        )
+        yield f"audit       {proved} checks hold" + (f"; notes: {notes}" if notes else "")
+    yield f"manifest    {result.manifest_sha256}"
+    if result.card:
+        yield f"data card   {result.card}"
+    if "sample" in result.sources:
+        yield "This corpus is of the embedded sample site: rendered phantoms, not patients."
+
+
+def _most(counts: Counter[str], limit: int = 4) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.most_common(limit))

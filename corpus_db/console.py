@@ -1,0 +1,168 @@
+"""What every command shares: the database it works on, and one clear line where something outside is at fault."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from corpus_db import recent
+from corpus_db.errors import UserError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+NO_CORPUS = "no corpus yet; make one with: make rgc"
+ADVICE = {  # words of a message, in lower case, and what to do about it
+    "disk is full": "free some space, then run the same command again",
+    "no space left": "free some space, then run the same command again",
+    "quota exceeded": "free some space, then run the same command again",
+    "read-only": "give a place that can be written (--db, or RGC_DATA for the data folder)",
+    "readonly": "give a place that can be written (--db, or RGC_DATA for the data folder)",
+    "permission denied": "give a place that can be written (--db, or RGC_DATA for the data folder)",
+    "locked": "another command is writing to it; wait for it to end, then run this one again",
+    "malformed": "the file is damaged: go back to a copy of it, or give another with --db",
+}
+
+
+class Commands(click.Group):
+    """Commands that end in one line where the data, the site or the machine is at fault."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with one_line_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character gets its escape
+                stream.reconfigure(errors="backslashreplace")
+        with one_line_errors():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn trouble from outside the program into click's kind of error, which is printed as a line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on from here", err=True)
+        raise click.exceptions.Exit(130) from None
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        raise  # click tells the first; for the last, the reader of our output having gone, it ends quietly
+    except Exception as error:
+        line = trouble(error)
+        if line is None:
+            raise
+        _drop_unwritable_output()
+        raise click.ClickException(line) from error
+
+
+def trouble(error: Exception) -> str | None:
+    """What went wrong outside the program, in a line; None for a defect of the program."""
+    import sqlite3
+
+    from sqlalchemy.exc import DBAPIError
+
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        line = f"{where}{error.strerror}"
+    elif isinstance(error, DBAPIError | sqlite3.Error):
+        line = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
+    else:
+        return None
+    advice = next((advice for words, advice in ADVICE.items() if words in line.lower()), None)
+    return f"{line}; {advice}" if advice else line
+
+
+def _drop_unwritable_output() -> None:
+    """Forget output that cannot be written, else the interpreter tries again at its end and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Limit(click.ParamType):
+    """A number of cases, or all."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "all":
+            return value
+        if not (str(value).isascii() and str(value).isdigit() and int(value)):
+            self.fail(f"{value!r}: give a whole number of 1 or more, or all", param, ctx)
+        return int(value)
+
+
+def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--db."""
+    says = (
+        "An SQLite file or postgresql+psycopg://user@host/name  "
+        "[default: crawl: data/SITE.db; build: the one crawled last; others: the one built last]"
+    )
+    return click.option("--db", metavar="DB", help=says)(command)
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def chosen(db: str | None, *kinds: recent.Kind) -> str:
+    """The database that the user named, else the one last of the first kind that there is, named on stderr."""
+    if db:
+        return db
+    from corpus_db.db import parse_url, shown
+
+    found = next(filter(None, map(recent.recall, kinds)), None)
+    if found is None:
+        raise UserError(NO_CORPUS)
+    click.echo(f"database: {shown(parse_url(found))}", err=True)
+    return found
+
+
+@contextmanager
+def reading(db: str | None) -> "Iterator[Engine]":
+    """An engine that only reads the chosen database."""
+    from corpus_db.db import open_readonly
+
+    engine = open_readonly(chosen(db, "built", "crawled"))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def writing(db: str | None, *kinds: recent.Kind) -> "Iterator[Engine]":
+    """An engine that writes the chosen database, which must be there, and holds its lock."""
+    from corpus_db.db import exclusive, open_existing
+
+    engine = open_existing(chosen(db, *(kinds or ("built", "crawled"))))
+    try:
+        with exclusive(engine):
+            yield engine
+    finally:
+        engine.dispose()
+
+
+def show(found: Any, as_json: bool, render: Callable[[Any], Iterable[str]]) -> None:
+    """Print what was found, as JSON or as lines for people."""
+    lines = [json.dumps(found, indent=1, default=str)] if as_json else render(found)
+    click.echo("\n".join(lines))
+
+
+def notice(line: str) -> None:
+    """Say how far a long command has come, on stderr."""
+    click.echo(line, err=True)
