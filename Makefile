@@ -1,5 +1,7 @@
 # make rgc: set everything up, crawl, build. `make rgc SITE=sample LIMIT=50 DB=data/small.db` passes these on.
 SITE ?= auto
+# the benchmarks that need no data but their own; each of the others says in its first lines what it reads
+BENCH ?= crawl query versions
 export SITE LIMIT DB
 PY := .venv/bin/python
 CHECK := import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -21,7 +23,7 @@ lint: install
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
 
 bench: install
-	@for script in bench/*.py; do [ -e "$$script" ] || continue; echo "== $$script"; $(PY) "$$script" || exit 1; done
+	@for name in $(BENCH); do echo "== bench/$$name.py"; $(PY) "bench/$$name.py" $(ARGS) || exit 1; done
 
 $(PY):
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python >= 3.11 with venv found; install one (Debian: apt-get install python3-venv) or name it: make PYTHON=..." >&2; exit 1; }

@@ -21,149 +21,26 @@ def hand_over() -> None:
 if __name__ == "__main__":
     hand_over()
 
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from corpus_db import recent
+from corpus_db.console import (
+    Commands,
+    Limit,
+    chosen,
+    database_option,
+    json_option,
+    notice,
+    reading,
+    show,
+    writing,
+)
 from corpus_db.errors import UserError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from corpus_db.build import BuildResult
     from corpus_db.records import Readers
-
-NO_CORPUS = "no corpus yet; make one with: make rgc"
-ADVICE = {  # words of a message, in lower case, and what to do about it
-    "disk is full": "free some space, then run the same command again",
-    "no space left": "free some space, then run the same command again",
-    "quota exceeded": "free some space, then run the same command again",
-    "read-only": "give a place that can be written (--db, or RGC_DATA for the data folder)",
-    "readonly": "give a place that can be written (--db, or RGC_DATA for the data folder)",
-    "permission denied": "give a place that can be written (--db, or RGC_DATA for the data folder)",
-    "locked": "another command is writing to it; wait for it to end, then run this one again",
-    "malformed": "the file is damaged: go back to a copy of it, or give another with --db",
-}
-
-
-class Commands(click.Group):
-    """Commands that end in one line where the data, the site or the machine is at fault."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with one_line_errors():
-            return super().make_context(*args, **kwargs)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character gets its escape
-                stream.reconfigure(errors="backslashreplace")
-        with one_line_errors():
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn trouble from outside the program into click's kind of error, which is printed as a line."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on from here", err=True)
-        raise click.exceptions.Exit(130) from None
-    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-        raise  # click tells the first; for the last, the reader of our output having gone, it ends quietly
-    except Exception as error:
-        line = trouble(error)
-        if line is None:
-            raise
-        _drop_unwritable_output()
-        raise click.ClickException(line) from error
-
-
-def trouble(error: Exception) -> str | None:
-    """What went wrong outside the program, in a line; None for a defect of the program."""
-    import sqlite3
-
-    from sqlalchemy.exc import DBAPIError
-
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        line = f"{where}{error.strerror}"
-    elif isinstance(error, DBAPIError | sqlite3.Error):
-        line = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
-    else:
-        return None
-    advice = next((advice for words, advice in ADVICE.items() if words in line.lower()), None)
-    return f"{line}; {advice}" if advice else line
-
-
-def _drop_unwritable_output() -> None:
-    """Forget output that cannot be written, else the interpreter tries again at its end and complains."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class Limit(click.ParamType):
-    """A number of cases, or all."""
-
-    name = "N|all"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "all":
-            return value
-        if not (str(value).isascii() and str(value).isdigit() and int(value)):
-            self.fail(f"{value!r}: give a whole number of 1 or more, or all", param, ctx)
-        return int(value)
-
-
-def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--db."""
-    says = (
-        "An SQLite file or postgresql+psycopg://user@host/name  "
-        "[default: crawl: data/SITE.db; build: the one crawled last; others: the one built last]"
-    )
-    return click.option("--db", metavar="DB", help=says)(command)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
-
-
-def chosen(db: str | None, *kinds: recent.Kind) -> str:
-    """The database that the user named, else the one last of the first kind that there is, named on stderr."""
-    if db:
-        return db
-    from corpus_db.db import parse_url, shown
-
-    found = next(filter(None, map(recent.recall, kinds)), None)
-    if found is None:
-        raise UserError(NO_CORPUS)
-    click.echo(f"database: {shown(parse_url(found))}", err=True)
-    return found
-
-
-@contextmanager
-def reading(db: str | None) -> "Iterator[Engine]":
-    """An engine that only reads the chosen database."""
-    from corpus_db.db import open_readonly
-
-    engine = open_readonly(chosen(db, "built", "crawled"))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def readers() -> "Readers":
@@ -173,10 +50,8 @@ def readers() -> "Readers":
     return {"medpix": read}
 
 
-def show(found: Any, as_json: bool, render: Callable[[Any], Iterable[str]]) -> None:
-    """Print what was found, as JSON or as lines for people."""
-    lines = [json.dumps(found, indent=1, default=str)] if as_json else render(found)
-    click.echo("\n".join(lines))
+def _specs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(spec.strip() for value in values for spec in value.split(",") if spec.strip())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -217,50 +92,112 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
     ctx.exit(crawling.run(site, db, limit, retry_failed, click.echo).exit_code)
 
 
-@main.command()
-@click.option("--name", help="The version's name  [default: v1, v2, ...]")
+@main.command("import")
+@click.argument("source", metavar="SOURCE")
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--strict", is_flag=True, help="End at the first file that is missing or broken.")
 @json_option
 @database_option
-def build(name: str | None, as_json: bool, db: str | None) -> None:
-    """Curate what was crawled into a new version: clean, label, split, freeze.
+def import_(source: str, path: Path, strict: bool, as_json: bool, db: str | None) -> None:
+    """Take in a published corpus or evaluation set from the folder that it was unpacked into.
+
+    SOURCE is vqa-rad (Med-VQA, whose images are MedPix's; see build --exclude).
+
+    \b
+    Example:
+      python cli.py import vqa-rad ~/VQA_RAD
+    """
+    from corpus_db import importers
+
+    with writing(db, "crawled", "built") as engine:
+        imported = importers.run(engine, source, path, strict, notice)
+    show(imported if not as_json else vars(imported), as_json, importers.render_imported)
+
+
+@main.command()
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="IN.jsonl")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OUT.jsonl",
+    help="Where the cleaned lines go.",
+)
+def clean(source: Path, output: Path) -> None:
+    """Clean any captions: lines of {"id", "raw"} become lines of {"id", "clean", "drop_reason", "edits"}.
+
+    \b
+    Example:
+      python cli.py clean captions.jsonl -o clean.jsonl
+    """
+    from corpus_db.clean import clean_file
+
+    counts = clean_file(source, output)
+    click.echo(", ".join(f"{name} {count}" for name, count in counts.most_common()) or "no captions")
+
+
+@main.command()
+@click.option("--name", help="The version's name  [default: v1, v2, ...]")
+@click.option(
+    "--exclude",
+    "excluding",
+    multiple=True,
+    callback=_specs,
+    metavar="SOURCE[:SPLIT],...",
+    help="Leave out what an imported evaluation set holds, with the cases of its images.",
+)
+@click.option("--whole-cases/--images-only", default=True, help="With --exclude: the case too, or the images alone.")
+@click.option("--no-audit", is_flag=True, help="Do not prove the new version; it may leak.")
+@json_option
+@database_option
+def build(
+    name: str | None, excluding: tuple[str, ...], whole_cases: bool, no_audit: bool, as_json: bool, db: str | None
+) -> None:
+    """Curate what was crawled into a new version: clean, label, de-duplicate, split, freeze, audit.
 
     \b
     Example:
       python cli.py build --name first
+      python cli.py build --exclude vqa-rad:test
     """
     from corpus_db import build as building
-    from corpus_db.db import exclusive, open_existing
+    from corpus_db.build_output import render_build
 
     db = chosen(db, "crawled", "built")
-    engine = open_existing(db)
-    try:
-        with exclusive(engine):
-            result = building.build(engine, readers(), name)
-            recent.remember("built", db)
-    finally:
-        engine.dispose()
-    show(result if not as_json else vars(result), as_json, build_lines)
+    with writing(db) as engine:
+        options: dict[str, Any] = {"excluding": excluding, "whole_cases": whole_cases, "audited": not no_audit}
+        result = building.build(engine, readers(), name, **options, say=notice)
+        recent.remember("built", db)
+    show(result if not as_json else vars(result), as_json, render_build)
 
 
-def build_lines(result: "BuildResult") -> Iterator[str]:
-    """What a build made, and what it left out and why."""
-    kept = result.by_status["kept"]
-    splits = ", ".join(f"{name} {result.by_split[name]}" for name in ("train", "val", "test"))
-    again = " (as before: nothing has changed)" if result.reused else ""
-    yield f"Version {result.name}{again}: {kept} pairs of {result.cases} cases; {splits}."
-    yield "modality    " + ", ".join(f"{name} {count}" for name, count in result.by_modality.most_common())
-    left_out = [*result.by_drop_reason.most_common(), ("without image", result.without_image)]
-    left_out.append(("withheld upstream", result.withheld))
-    if any(count for _, count in left_out):
-        yield "left out    " + ", ".join(f"{reason} {count}" for reason, count in left_out if count)
-    for what, unknown in (("modality", result.unknown_modalities), ("plane", result.unknown_planes)):
-        if unknown:
-            yield f"unknown {what}: " + ", ".join(f"{word!r} {count}" for word, count in unknown.most_common())
-    if result.unread_sources:
-        yield "not read: " + ", ".join(result.unread_sources)
-    yield f"manifest    {result.manifest_sha256}"
-    if "sample" in result.sources:
-        yield "This corpus is of the embedded sample site: rendered phantoms, not patients."
+@main.command()
+@click.argument("version", required=False)
+@click.option("--min-words", default=3, show_default=True, help="Note captions of fewer words.")
+@click.option("--min-pixels", default=64, show_default=True, help="Note images with a shorter side.")
+@json_option
+@database_option
+@click.pass_context
+def audit(
+    ctx: click.Context, version: str | None, min_words: int, min_pixels: int, as_json: bool, db: str | None
+) -> None:
+    """Prove a version anew from image bytes and raw records: nothing leaks, nothing is missing or altered.
+
+    Ends with exit code 1 where a check that counts fails.
+
+    \b
+    Example:
+      python cli.py audit
+      python cli.py audit v1 --json
+    """
+    from corpus_db import audit as auditing
+
+    limits = {"min_words": min_words, "min_pixels": min_pixels}
+    with reading(db) as engine:
+        found = auditing.audit(engine, version, readers=readers(), **limits, say=notice)
+    show(found if not as_json else auditing.plain(found), as_json, auditing.render_audit)
+    ctx.exit(1 if found.failed else 0)
 
 
 @main.command()
@@ -331,9 +268,10 @@ def versions(as_json: bool, db: str | None) -> None:
 
 @main.command()
 @click.argument("key", metavar="PAIR")
+@click.option("--version", help="As the build of this version left it  [default: the current one]")
 @json_option
 @database_option
-def explain(key: str, as_json: bool, db: str | None) -> None:
+def explain(key: str, version: str | None, as_json: bool, db: str | None) -> None:
     """Tell all that is known of a pair: where it came from, what was done to it, and where it went.
 
     PAIR is a pair's id, an upstream image id or name, or the beginning of one.
@@ -346,7 +284,145 @@ def explain(key: str, as_json: bool, db: str | None) -> None:
     from corpus_db.explain_output import render_explain
 
     with reading(db) as engine:
-        show(explaining.explain(engine, key, readers()), as_json, render_explain)
+        show(explaining.explain(engine, key, readers(), version), as_json, render_explain)
+
+
+@main.command()
+@click.argument("version")
+@database_option
+def use(version: str, db: str | None) -> None:
+    """Let rgc and caption_fts show this version, until the next build or use.
+
+    \b
+    Example:
+      python cli.py use v1
+    """
+    from corpus_db import version as versioning
+
+    with writing(db) as engine:
+        click.echo(f"current version: {versioning.use(engine, version).name}")
+
+
+@main.command()
+@click.argument("version")
+@click.argument("tag", metavar="MAJOR.MINOR.PATCH")
+@database_option
+def tag(version: str, tag: str, db: str | None) -> None:
+    """Give a version a second name that never moves, for papers to cite.
+
+    \b
+    Example:
+      python cli.py tag v3 1.0.0
+    """
+    from corpus_db import version as versioning
+
+    with writing(db) as engine:
+        click.echo(f"{versioning.tag(engine, version, tag).name}: tagged {tag}")
+
+
+@main.command()
+@click.argument("a")
+@click.argument("b")
+@json_option
+@database_option
+def diff(a: str, b: str, as_json: bool, db: str | None) -> None:
+    """Tell the rows that version B adds to A, has no more or has changed, each with its reason.
+
+    \b
+    Example:
+      python cli.py diff v1 v2
+    """
+    from corpus_db import diff as comparing
+
+    with reading(db) as engine:
+        found = comparing.diff(engine, a, b)
+    show(found if not as_json else comparing.plain(found), as_json, comparing.render_diff)
+
+
+@main.command()
+@click.argument("version", required=False)
+@json_option
+@database_option
+@click.pass_context
+def verify(ctx: click.Context, version: str | None, as_json: bool, db: str | None) -> None:
+    """Hash a version's rows and image files anew, and name what is missing or altered (exit code 1).
+
+    \b
+    Example:
+      python cli.py verify v1
+    """
+    from corpus_db import verify as verifying
+    from corpus_db.db import image_root
+
+    with reading(db) as engine:
+        found = verifying.verify(engine, version, image_root(engine.url))
+    show(found if not as_json else verifying.plain(found), as_json, verifying.render_verification)
+    ctx.exit(0 if found.ok else 1)
+
+
+@main.command()
+@click.argument("key", metavar="PAIR")
+@click.option("--why", required=True, help="For the record: who asked, on what ground.")
+@json_option
+@database_option
+def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
+    """Take a pair down for good, in every version: its texts, its image, and what a later crawl would bring back.
+
+    \b
+    Example:
+      python cli.py purge synpic54610 --why "patient's request of 2026-11-01"
+    """
+    from corpus_db import purge as purging
+
+    with writing(db) as engine:
+        found = purging.purge(engine, key, why, readers())
+    show(found if not as_json else vars(found), as_json, purging.render_purged)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@json_option
+@database_option
+def gc(dry_run: bool, as_json: bool, db: str | None) -> None:
+    """Remove image files and rows that no version and no source refers to any more.
+
+    \b
+    Example:
+      python cli.py gc --dry-run
+    """
+    from corpus_db import purge as purging
+    from corpus_db.db import image_root
+
+    with writing(db) as engine:
+        found = purging.gc(engine, image_root(engine.url), dry_run)
+    show(found if not as_json else vars(found), as_json, purging.render_collected)
+
+
+@main.command()
+@click.argument("version", required=False)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["webdataset", "parquet", "csv", "croissant", "sqlite"]),
+    required=True,
+    help="What to write.",
+)
+@click.option("--with-images", is_flag=True, help="Image bytes too; mind the sources' licences (MedPix states none).")
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
+@json_option
+@database_option
+def export(version: str | None, form: str, with_images: bool, output: Path, as_json: bool, db: str | None) -> None:
+    """Write a version for other tools to read; the same command goes on after an interruption.
+
+    \b
+    Example:
+      python cli.py export v1 --format webdataset --with-images -o exports/v1
+    """
+    from corpus_db import export as exporting
+
+    with reading(db) as engine:
+        found = exporting.export(engine, version, form, output, with_images=with_images, say=notice)
+    show(found if not as_json else exporting.plain(found), as_json, exporting.render_export)
 
 
 def _words(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -384,6 +460,31 @@ def sample(output: str, **settings: Any) -> None:
         except ValueError as error:  # the folder holds something else
             raise UserError(str(error)) from error
     click.echo(f"{folder}: {recipe.cases} cases; serve them with: {sys.executable} -m rgc.phantom.serve {output}")
+
+
+@main.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many pairs.")
+@json_option
+@database_option
+def search(words: tuple[str, ...], limit: int, as_json: bool, db: str | None) -> None:
+    """Find the pairs whose captions hold all WORDS.
+
+    \b
+    "free fluid"        words side by side, in quotes of their own
+    effus*              any word that begins so
+    fluid NEAR/3 liver  at most three words between, in either order
+
+    \b
+    Example:
+      python cli.py search fluid NEAR/3 liver
+      python cli.py search '"free fluid" effus*'
+    """
+    from corpus_db import search as searching
+
+    with reading(db) as engine:
+        found = searching.search(engine, " ".join(words), limit)
+    show(found if not as_json else vars(found), as_json, searching.render_search)
 
 
 if __name__ == "__main__":

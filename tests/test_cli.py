@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 import cli
 from corpus_db import db as database
 from corpus_db import recent, stats
+from corpus_db.console import NO_CORPUS
 from corpus_db.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,7 +107,7 @@ def test_crawl_passes_its_options_on_and_exits_as_the_crawl_did(monkeypatch, giv
 @pytest.mark.parametrize("words", ["build", "sql x", "stats", "versions", "explain x"])
 def test_without_a_corpus_one_line_says_how_to_make_one(words):
     done = run(*words.split())
-    assert (done.exit_code, done.stderr) == (1, f"Error: {cli.NO_CORPUS}\n")
+    assert (done.exit_code, done.stderr) == (1, f"Error: {NO_CORPUS}\n")
 
 
 def test_the_database_made_last_is_used_and_named_without_its_password(monkeypatch, sample_db):
