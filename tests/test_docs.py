@@ -1,35 +1,74 @@
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
-from tests.rgc.crawling import build, cli, crawl, medpix_site
+from corpus_db import db
+from tests.conftest import _administer as administer
+from tests.query_answers import PAGE, answer, copy, documented_columns, existing_columns, grow, questions
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"### ([^\n]+)\n\n```sql\n(.+?)\n```\n\n```text\n(.*?)\n```", re.S)
-QUESTIONS = BLOCK.findall((ROOT / "docs/query.md").read_text())
+QUESTIONS = list(questions(PAGE.read_text()))
+Corpora = dict[bool, Engine]  # False: the corpus that was built once; True: the one with two versions
 
 
 @pytest.fixture(scope="module")
-def real_corpus(tmp_path_factory):
-    if "RGC_REAL_DATA" not in os.environ:
-        pytest.skip("needs RGC_REAL_DATA, a folder with medpix2/ and ../medpix_site/ beside it")
-    db = tmp_path_factory.mktemp("real") / "local.db"
-    with medpix_site() as base:
-        crawl(base, db)
-    build(db)
-    return db
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return grow(tmp_path_factory.mktemp("grown"))
 
 
-@pytest.mark.parametrize(("title", "statement", "answer"), QUESTIONS, ids=[title for title, _, _ in QUESTIONS])
-def test_a_question_of_the_docs_has_the_printed_answer(real_corpus, title, statement, answer):
-    done = cli("sql", "--db", real_corpus, statement)
-    assert done.stdout.rstrip() == answer
+@pytest.fixture(scope="module")
+def on_sqlite(grown: Engine) -> Corpora:
+    beside = db.image_root(grown.url)
+    return {whole: copy(grown, f"{beside}/{whole}.db", whole) for whole in (False, True)}
 
 
-def test_there_are_questions_to_test():
-    assert len(QUESTIONS) >= 10
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def corpora(request: pytest.FixtureRequest, grown: Engine, on_sqlite: Corpora) -> Iterator[Corpora]:
+    if request.param == "sqlite":
+        yield on_sqlite
+        return
+    server, made = request.getfixturevalue("postgres_server"), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RGC_DATA", str(db.image_root(grown.url)))
+        for whole in (False, True):
+            name = f"docs{os.getpid()}_{whole}".lower()
+            administer(server, f"CREATE DATABASE {name}")
+            made[whole] = copy(grown, server.format(name=name), whole)
+        yield made
+    for engine in made.values():
+        engine.dispose()
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=[question.title for question in QUESTIONS])
+def test_a_question_of_the_docs_has_the_printed_answer(corpora, question):
+    assert answer(corpora[question.about_versions], question) == question.answer
+
+
+def test_there_are_twenty_questions_and_each_has_an_answer():
+    assert len(QUESTIONS) >= 20
+    assert [question.title for question in QUESTIONS if not question.answer] == []
+
+
+def test_the_same_raw_records_give_the_same_version_on_both_engines(corpora, on_sqlite):
+    for whole in (False, True):
+        assert manifests(corpora[whole]) == manifests(on_sqlite[whole])
+
+
+def manifests(engine):
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT name, manifest_sha256 FROM version ORDER BY name").all()
+
+
+def test_every_column_is_documented_and_every_documented_column_exists(fresh_db):
+    engine = db.create(fresh_db)
+    documented, existing = documented_columns(PAGE.read_text()), existing_columns(engine)
+    if engine.dialect.name == "sqlite":
+        documented["caption_fts"].remove("tsv")
+    assert documented == existing
 
 
 def test_every_link_between_the_pages_leads_somewhere():
