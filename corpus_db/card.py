@@ -222,8 +222,8 @@ def _of_deidentification(rows: Sequence[Any], wanted: bool) -> list[Any]:
 
 def _duplicates(ask: _Asker) -> Iterator[str]:
     kinds = ask.rows(
-        "SELECT kind, count(DISTINCT cluster), count(*) FROM duplicate WHERE version_id = :v "
-        "GROUP BY kind ORDER BY kind"
+        "SELECT kind, count(DISTINCT cluster), count(*) FROM duplicate "
+        "WHERE version_id = :v AND kind <> 'first' GROUP BY kind ORDER BY kind"
     )
     yield from _table(("alike by", "clusters", "members found so"), kinds)
     sizes = Counter(
