@@ -51,7 +51,12 @@ def readers() -> "Readers":
 
 
 def _specs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(spec.strip() for value in values for spec in value.split(",") if spec.strip())
+    specs = tuple(spec.strip() for value in values for spec in value.split(","))
+    for spec in specs:  # an empty one is most likely a variable that is not set: building without it would leak
+        source, colon, split = spec.partition(":")
+        if not source or (colon and not split):
+            raise click.BadParameter(f"{spec!r}: name a set, as vqa-rad, or one of its splits, as vqa-rad:test")
+    return specs
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -174,8 +179,8 @@ def build(
 
 @main.command()
 @click.argument("version", required=False)
-@click.option("--min-words", default=3, show_default=True, help="Note captions of fewer words.")
-@click.option("--min-pixels", default=64, show_default=True, help="Note images with a shorter side.")
+@click.option("--min-words", type=click.IntRange(0), default=3, show_default=True, help="Note shorter captions.")
+@click.option("--min-pixels", type=click.IntRange(0), default=64, show_default=True, help="Note smaller images.")
 @json_option
 @database_option
 @click.pass_context
@@ -268,7 +273,7 @@ def versions(as_json: bool, db: str | None) -> None:
 
 @main.command()
 @click.argument("key", metavar="PAIR")
-@click.option("--version", help="As the build of this version left it  [default: the current one]")
+@click.option("--version", help="As the build of this version left it  [default: the last build]")
 @json_option
 @database_option
 def explain(key: str, version: str | None, as_json: bool, db: str | None) -> None:
@@ -374,6 +379,8 @@ def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
     """
     from corpus_db import purge as purging
 
+    if not why.strip():
+        raise click.BadParameter("say why: it stays for the record", param_hint="--why")
     with writing(db) as engine:
         found = purging.purge(engine, key, why, readers())
     show(found if not as_json else vars(found), as_json, purging.render_purged)

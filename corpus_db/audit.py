@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, select
 from corpus_db import audit_leaks, burnt_in, db, version
 from corpus_db.audit_images import Images
 from corpus_db.audit_raw import Names, Raw, gone_cases, image_key, read_raw, untraced_captions
+from corpus_db.errors import UserError
 from corpus_db.gather import table
 from corpus_db.records import Readers
 from corpus_db.sql_output import shown
@@ -74,6 +75,10 @@ def audit(
     limits = {"min_words": min_words, "min_pixels": min_pixels}
     with engine.connect() as connection:
         found = version.resolve(connection, key)
+        if connection.execute(select(table("raw_record").c.id).limit(1)).first() is None:
+            raise UserError(
+                "no raw record is here (a shared copy?), so nothing can be proved; audit where it was built"
+            )
         return audit_connection(connection, db.image_root(engine.url), found.id, readers=readers, **limits, say=say)
 
 

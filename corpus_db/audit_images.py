@@ -2,28 +2,22 @@
 
 import hashlib
 import io
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from corpus_db import audit_near, burnt_in
 from corpus_db.store import MAX_BYTES, MAX_PIXELS
+from corpus_db.workers import mapped
 
-_CHUNK = 64  # images or pairs that a process takes at a time
-_INLINE = 128  # fewer than this are not worth starting processes for
+_MANY = 128  # images or pairs from which a line says what is under way
 _SQUARES = 1000  # images that a process keeps ready for comparison, 16 KiB each
 Say = Callable[[str], None]
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,9 @@ class Images:
     def __init__(self, root: Path, paths: Mapping[str, str], say: Say = lambda line: None):
         self.files = {sha256: _file(root, path) for sha256, path in sorted(paths.items())}
         self.say = say
-        if len(paths) > _INLINE:
+        if len(paths) > _MANY:
             say(f"audit: reading {len(paths)} images")
-        seen = (one for chunk in _mapped(_see_all, list(self.files.items())) for one in chunk)
+        seen = (one for chunk in mapped(_see_all, list(self.files.items())) for one in chunk)
         self.seen: dict[str, Seen] = dict(zip(self.files, seen, strict=True))
 
     def alike(self, ones: Sequence[str], others: Sequence[str]) -> list[Alike]:
@@ -71,10 +65,10 @@ class Images:
             for i, j in audit_near.candidates(self._thumbnails(ones), self._thumbnails(others))
             if self.seen[ones[i]].pixels != self.seen[others[j]].pixels
         ]
-        if len(proposed) > _INLINE:
+        if len(proposed) > _MANY:
             self.say(f"audit: comparing {len(proposed)} pairs of images that may be one")
         files = [(self.files[one], self.files[other]) for one, other in proposed]
-        scores = (score for chunk in _mapped(_compare_all, files) for score in chunk)
+        scores = (score for chunk in mapped(_compare_all, files) for score in chunk)
         for (one, other), likeness in zip(proposed, scores, strict=True):
             if likeness >= audit_near.SUSPECT:
                 found.append(Alike(one, other, "near" if likeness >= audit_near.SAME else "suspect", likeness))
@@ -139,15 +133,3 @@ def _square(path: Path | None) -> Image.Image:
     assert path is not None  # only what was seen is compared
     with Image.open(path) as image:
         return audit_near.square(_grey(ImageOps.exif_transpose(image)))
-
-
-def _mapped(work: Callable[[Sequence[In]], list[Out]], items: Sequence[In]) -> Iterator[list[Out]]:
-    """`work` over all items, a chunk at a time, in processes where there are many."""
-    chunks = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
-    workers = os.cpu_count() or 1
-    if len(items) <= _INLINE or workers == 1:
-        yield from map(work, chunks)
-        return
-    # spawn: a forked process would share the database's connections
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, chunks)

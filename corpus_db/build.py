@@ -12,7 +12,7 @@ from corpus_db import audit, card, clean, db, exclude, measure, repeats, split, 
 from corpus_db.curate import Curated, CuratedPair, Row, curate, frozen_row
 from corpus_db.errors import UserError
 from corpus_db.gather import gather, table
-from corpus_db.importers.questions import SHAPE as QUESTIONS
+from corpus_db.models import QUESTIONS
 from corpus_db.records import Readers
 
 EXCLUDED, CONFLICT = "excluded", "split_conflict"
@@ -28,7 +28,8 @@ class BuildResult:
     reused: bool = False
     manifest_sha256: str = ""
     sources: list[str] = field(default_factory=list)
-    cases: int = 0
+    cases: int = 0  # read
+    kept_cases: int = 0  # with a pair in the version
     by_status: Counter[str] = field(default_factory=Counter)
     by_drop_reason: Counter[str] = field(default_factory=Counter)
     by_modality: Counter[str] = field(default_factory=Counter)
@@ -246,6 +247,7 @@ def _count(plan: Plan, result: BuildResult) -> None:
     for row in plan.frozen:
         result.by_modality[row["modality"] or "none"] += 1
         result.by_split[row["split"]] += 1
+    result.kept_cases = len({row["case_id"] for row in plan.frozen})
     result.deviation = split.deviation((row["modality"] or "none", row["split"]) for row in plan.frozen)
 
 

@@ -15,7 +15,7 @@ def render_build(result: "BuildResult") -> Iterator[str]:
     kept = result.by_status["kept"]
     splits = ", ".join(f"{name} {result.by_split[name]}" for name in _SPLITS)
     again = " (as before: nothing has changed)" if result.reused else ""
-    yield f"Version {result.name}{again}: {kept} pairs of {result.cases} cases; {splits}."
+    yield f"Version {result.name}{again}: {kept} pairs of {result.kept_cases} cases ({result.cases} read); {splits}."
     for modality, points in result.deviation.items():
         off = ", ".join(f"{name} {points[name]:+g}" for name in _SPLITS)
         yield f"modality    {modality} {result.by_modality[modality]} (off its shares by {off} points)"

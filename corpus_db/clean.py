@@ -111,7 +111,7 @@ def _shown(text: str) -> str:
 
 
 def _records(source: Path) -> Iterator[tuple[str, str | None]]:
-    with source.open(encoding="utf-8", errors="surrogateescape") as lines:
+    with source.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

@@ -198,6 +198,8 @@ def _told(url: URL) -> Iterator[None]:
         yield
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        if "locked" in reason:
+            raise UserError(f"{shown(url)}: another command is writing to it; wait for it to end") from error
         raise UserError(f"{shown(url)}: cannot open this database ({reason})") from error
     except DBAPIError as error:
         raise UserError(f"{shown(url)}: not a database that can be read ({error.orig})") from error

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 
 from corpus_db.errors import UserError
 from corpus_db.gather import table
+from corpus_db.models import QUESTIONS
 
 _ENDINGS = {"jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "webp", "jp2", "dcm"}
 
@@ -46,9 +47,11 @@ def _load(connection: Connection, spec: str) -> EvaluationSet:
     )
     rows = connection.execute(asked).all()
     if not rows:
+        sets = connection.execute(select(source.c.name).where(source.c.shape == QUESTIONS).order_by(source.c.name))
+        here = ", ".join(sets.scalars()) or "none"
         raise UserError(
-            f"--exclude {spec}: no question of {name} is in this database; "
-            f"import it first: python cli.py import {name} PATH"
+            f"--exclude {spec}: no evaluation set {name} is in this database (there: {here}); "
+            "import it first: python cli.py import SOURCE PATH"
         )
     if split and split not in {row.split for row in rows}:
         known = ", ".join(sorted({row.split for row in rows}))

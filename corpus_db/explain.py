@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Text, cast, or_, select, text
 
 from corpus_db.errors import UserError
 from corpus_db.gather import site_paths, table
+from corpus_db.models import QUESTIONS
 from corpus_db.records import CaseRecord, ImageRecord, Readers
 from corpus_db.sql_output import shown
 from corpus_db.text import UNSTORABLE, storable_json
@@ -230,16 +231,20 @@ def _unpaired(
     parent = _row(connection, 'SELECT * FROM "fetch" WHERE id = :id', id=fetch["parent_id"]) if fetch else None
     key = case.key if case else re.split(r"[/=]", parent["path"])[-1] if parent else None
     status = fetch["status"] if fetch else image.withheld if image and image.withheld else "never fetched"
+    source = _row(connection, "SELECT name, site, licence, shape FROM source WHERE id = :id", id=source_id)
+    told = f"no pair: its image is {status}" if status != "ok" else "no pair yet: run python cli.py build"
+    if source and source.pop("shape") == QUESTIONS:
+        told = f"no pair: an image of the evaluation set {source['name']}"
     return {
         "id": None,
         "upstream_id": image.key if image else None,
         "upstream_name": image.name if image else None,
-        "status": f"no pair: its image is {status}" if status != "ok" else "no pair yet: run python cli.py build",
+        "status": told,
         "drop_reason": (fetch or {}).get("reason") or (image.withheld if image else None),
         "caption_raw": image.caption if image else None,
         "modality_raw": image.modality if image else None,
         "plane_raw": image.plane if image else None,
-        "source": _row(connection, "SELECT name, site, licence FROM source WHERE id = :id", id=source_id),
+        "source": source,
         "fetch": fetch,
         "case_fetch": parent,
         "raw_records": _raw_records(connection, source_id, key) if key else [],

@@ -1,15 +1,11 @@
 """Measure each image's pixels once, and judge each two that might be one image once; both are kept for later builds."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from PIL import Image
 from sqlalchemy import Engine, bindparam, select, update
@@ -17,15 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from corpus_db import dedup, pixel_labels
 from corpus_db.db import is_sqlite
-from corpus_db.errors import UserError
 from corpus_db.gather import table
+from corpus_db.workers import mapped
 
 ALGORITHMS = {"hash": dedup.ALGORITHM, "pixels": pixel_labels.VERSION}
-_CHUNK = 64  # of images a worker takes; also what a kill loses at most, times the workers
-_INLINE = 128  # fewer than this are not worth starting processes for
+_MANY = 128  # images or pairs from which a line says what is under way
 _PREPARED = 2000  # images that a worker keeps ready for comparison
-In = TypeVar("In")
-Out = TypeVar("Out")
 Say = Callable[[str], None]
 
 
@@ -75,11 +68,11 @@ def _measure_new(engine: Engine, root: Path, measured: Measured, say: Say) -> No
     with engine.connect() as connection:
         rows = connection.execute(select(image.c.sha256, image.c.path, image.c.facts).order_by(image.c.sha256)).all()
     new = [(row.sha256, str(root / row.path)) for row in rows if not _is_new_enough(row.facts)]
-    if len(new) > _INLINE:
+    if len(new) > _MANY:
         say(f"measuring {len(new)} images")
     keep = update(image).where(image.c.sha256 == bindparam("key"))
     keep = keep.values({name: bindparam(name) for name in ("phash", "pixel_sha256", "facts")})
-    for batch in _mapped(_measure_chunk, new):
+    for batch in mapped(_measure_chunk, new):
         good = [row for row in batch if "facts" in row]
         measured.unreadable += [row["path"] for row in batch if "facts" not in row]
         if good:
@@ -129,10 +122,10 @@ def _near(engine: Engine, root: Path, rows: Sequence[Any], say: Say) -> list[Lik
         for one, other in proposed
         if (one.sha256, other.sha256) not in judged
     ]
-    if len(pending) > _INLINE:
+    if len(pending) > _MANY:
         say(f"comparing {len(pending)} pairs of images that may be one")
     found = [Likeness(*key, row.kind, row.distance) for key, row in judged.items() if row.kind]
-    for batch in _mapped(_compare_chunk, pending):
+    for batch in mapped(_compare_chunk, pending):
         found += [
             Likeness(row["a_sha256"], row["b_sha256"], row["kind"], row["distance"]) for row in batch if row["kind"]
         ]
@@ -159,22 +152,3 @@ def _compare_chunk(pairs: Sequence[tuple[str, str, str, str]]) -> list[dict[str,
 def _prepared(path: str) -> dedup.Prepared:
     with Image.open(path) as image:
         return dedup.prepare(image)
-
-
-def _mapped(work: Callable[[Sequence[In]], list[Out]], items: Sequence[In]) -> Iterator[list[Out]]:
-    """`work` over all items, a chunk at a time, in processes where there are many."""
-    chunks = [items[at : at + _CHUNK] for at in range(0, len(items), _CHUNK)]
-    workers = os.cpu_count() or 1
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: each has a core, not all of them
-    if len(items) <= _INLINE or workers == 1:
-        yield from map(work, chunks)
-        return
-    # spawn: a forked process would share the database's connections
-    try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(work, chunks)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a process that reads images was killed, most likely for want of memory; "
-            "free some and run the same command again: it goes on from here"
-        ) from error

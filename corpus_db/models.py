@@ -19,6 +19,9 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
+QUESTIONS = "questions"  # the shape of a source that brings questions about images, and no pairs
+
+
 class JSONBody(TypeDecorator[str]):
     """A JSON document: goes in as the text that came, comes out parsed.
 

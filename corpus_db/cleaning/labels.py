@@ -14,7 +14,8 @@ ONE = (
     r"(?:[sS]?\d{1,3}(?:[.-]\d{1,2})? ?(?:[a-hA-H](?:[,-][a-hA-H])*)?|[A-Z]|[a-h]|[ivxIVX]{1,4}|one|two|"
     r"three|four|five|six|seven|eight)(?!\w)"
 )
-NUMBER = rf"#? ?(?:no\.? ?)?{ONE}(?:(?: ?(?:,|&|/) ?(?:and )?|-| and | to )(?!A [a-z]){ONE})*"
+_TIME = r"\w+ (?:years?|months?|weeks?|days?|hours?|minutes?)\b"  # "Figure 3, two years later" is of one figure
+NUMBER = rf"#? ?(?:no\.? ?)?{ONE}(?:(?: ?(?:,|&|/) ?(?:and )?|-| and | to )(?!A [a-z]|{_TIME}){ONE})*"
 _LABEL = re.compile(
     rf"[(\[]?(?P<kind>{KIND})(?:(?<=\.)|\b|(?=\d)) ?(?P<number>{NUMBER})(?: "
     rf"?\((?P<panel>[a-hA-H](?:[,-][a-hA-H])?)\))?(?: of \d{{1,3}})?"

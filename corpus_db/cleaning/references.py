@@ -59,7 +59,7 @@ _RELATES = (
 )
 _SENTENCE = Caseless(
     rf"\(?(?:(?:{_SEE} (?:{_WHERE} )?|(?:also )?{_SEEN} {_WHERE} |{_ABOUT}{_RELATES} (?:to|with|as|in|"
-    rf"from) (?:that (?:in|of) )?)(?:the )?(?:(?:CT|MRI?|DWI|ADC|FLAIR) )?{_REFERENCE}[^.!?]{{0,40}}"
+    rf"from) (?:that (?:in|of) )?)(?:the )?(?:(?:CT|MRI?|DWI|ADC|FLAIR) )?{_REFERENCE}[^.!?,]{{0,40}}"
     rf"|{_SAME}(?: (?:as|with|of|in)(?: (?:that )?(?:in|shown in|seen in))? (?:the )?{_REFERENCE})?|{_REFERENCE}"
     rf"|(?:see|as) (?:above|below|text|discussion|findings|comments?|report|case|topic|factoid|"
     rf"description)(?: (?:above|below|for details))?"

@@ -13,7 +13,7 @@ _NOT_AFTER = (
 )
 _NOUN = (
     r"(?!(?:There|This|These|Note|Axial|Coronal|Sagittal|Normal|Also|Both|Mild|With)\b)(?:[a-z]{3,}|"
-    r"[A-Z]{2,6}\b(?!\d)|[A-Z][a-z]{3,})"
+    r"[A-Z]{2,6}\b(?!\d)|[A-Z][a-z]{3,}|\d{1,2}(?:st|nd|rd|th) [a-z]|[CTLS]\d{1,2}\b)"
 )
 _PLACE = (
     r"(?:kidneys?|lungs?|lobes?|breasts?|hips?|knees?|shoulders?|ankles?|feet|foot|hands?|wrists?|"
@@ -24,10 +24,13 @@ _PLACE = (
     r"cerebell\w+|lateral|medial|anterior|posterior)"
 )
 _ABBREVIATED = re.compile(
-    rf"(?<![\w.'&/-])(?<!\d )(?:(?P<bare>[RL]|[RL]t|[rl]t)(?P<stop>\.)? (?={_NOT_AFTER}{_NOUN})|"
+    rf"(?<![\w.'&/<>-])(?<!\d )(?:(?P<bare>[RL]|[RL]t|[rl]t)(?P<stop>\.)? (?={_NOT_AFTER}{_NOUN})|"
     rf"(?P<caps>RT|LT) (?=(?i:{_PLACE}\b)))"
 )
 _SIDED = re.compile(r"(?<![\w.'&/-])(?P<side>[RL]|[RL]t)\.?(?=[ -]sided?\b)")
+_BOTH = re.compile(  # "R > L", "L and R kidneys": both or neither
+    r"(?<![\w.'&/-])(?P<one>[RL]|[RL]t)\.?(?P<between> [<>] | and | or )(?P<other>[RL]|[RL]t)\b(?![.'-]\w)"
+)
 _IN_BRACKETS = re.compile(
     r"(?P<before>^|\b(?:of|the|in|a|an|and|with|within|MRI?|CT|CTA|MRA|US|PET|ultrasound|X-?ray|"
     r"radiograph|scan|film|axial|coronal|sagittal|enlarged|normal|small|large) )"
@@ -59,12 +62,17 @@ def _side(text: str) -> str:
     def abbreviated(found: re.Match[str]) -> str:
         return _written(found["bare"] or found["caps"], _opens(text, found.start())) + " "
 
+    def both(found: re.Match[str]) -> str:
+        one, other = _written(found["one"], _opens(text, found.start())), _written(found["other"], False)
+        return f"{one}{found['between']}{other}"
+
     def bracketed(found: re.Match[str]) -> str:
         return found["before"] + _written(found["side"], not found["before"] and not found.start()) + " "
 
     if "(R" in text or "(L" in text:
         text = _IN_BRACKETS.sub(bracketed, text)
     if "R" in text or "L" in text:
+        text = _BOTH.sub(both, text)
         text = _SIDED.sub(lambda found: _written(found["side"], _opens(text, found.start())), text)
         text = _ON_THE.sub(lambda found: found["on"] + _written(found["side"], False), text)
     return _ABBREVIATED.sub(abbreviated, text)

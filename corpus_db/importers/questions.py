@@ -13,12 +13,12 @@ from corpus_db import passes
 from corpus_db.errors import UserError
 from corpus_db.gather import table
 from corpus_db.ledger import Child, Ledger, Outcome, Task
+from corpus_db.models import QUESTIONS
 from corpus_db.reasons import REASONS
 from corpus_db.store import MAX_BYTES, BadImage, ImageStore
 from corpus_db.tombstones import refused_bytes
 from corpus_db.version import insert_rows
 
-SHAPE = "questions"  # a source of this shape has no image-caption pairs
 _BATCH = 50
 Say = Callable[[str], None]
 
@@ -62,7 +62,7 @@ class Imported:
 
 def import_questions(engine: Engine, root: Path, found: QuestionSet, strict: bool, say: Say) -> Imported:
     """Take in a set; with `strict`, the first image that is missing or broken ends it."""
-    source_id, _ = passes.open_source(engine, found.name, SHAPE, found.folder.name)
+    source_id, _ = passes.open_source(engine, found.name, QUESTIONS, found.folder.name)
     with engine.begin() as connection:
         source = table("source")
         told = {"licence": found.licence, "citation": found.citation}

@@ -67,7 +67,10 @@ def test_a_set_is_one_split_or_all_of_them(fresh_db: str) -> None:
 
 @pytest.mark.parametrize(
     ("spec", "says"),
-    [("slake:test", "import it first: python cli.py import slake PATH"), ("vqa-rad:dev", "it has test, train")],
+    [
+        ("slake:test", r"\(there: vqa-rad\); import it first: python cli.py import SOURCE PATH"),
+        ("vqa-rad:dev", "it has test, train"),
+    ],
 )
 def test_a_set_that_is_not_here_is_refused_with_what_to_do(fresh_db: str, spec: str, says: str) -> None:
     with filled(fresh_db).connect() as connection, pytest.raises(UserError, match=says):
