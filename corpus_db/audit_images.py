@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from corpus_db import audit_near, burnt_in
-from corpus_db.store import MAX_BYTES, MAX_PIXELS
+from corpus_db.store import MAX_BYTES, MAX_PIXELS, leads_out
 from corpus_db.workers import mapped
 
 _MANY = 128  # images or pairs from which a line says what is under way
@@ -45,7 +45,7 @@ class Images:
     """The image files below `root`, by the sha256 that they should have."""
 
     def __init__(self, root: Path, paths: Mapping[str, str], say: Say = lambda line: None):
-        self.files = {sha256: _file(root, path) for sha256, path in sorted(paths.items())}
+        self.files = {sha256: None if leads_out(path) else root / path for sha256, path in sorted(paths.items())}
         self.say = say
         if len(paths) > _MANY:
             say(f"audit: reading {len(paths)} images")
@@ -76,11 +76,6 @@ class Images:
 
     def _thumbnails(self, keys: Sequence[str]) -> np.ndarray:
         return np.array([self.seen[key].thumbnails for key in keys])
-
-
-def _file(root: Path, path: str) -> Path | None:
-    parts = PurePosixPath(path)
-    return None if parts.is_absolute() or ".." in parts.parts or "\0" in path else root / path
 
 
 def _see_all(files: Sequence[tuple[str, Path | None]]) -> list[Seen]:

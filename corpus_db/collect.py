@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, exists, func, or_, select, text
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +13,7 @@ from corpus_db import db, recent
 from corpus_db.errors import UserError
 from corpus_db.gather import table
 from corpus_db.sql_output import shown
-from corpus_db.store import TEMPORARY
+from corpus_db.store import TEMPORARY, leads_out
 
 _OF_VERSIONS = (  # tables whose rows are nothing without their version
     "version_pair",
@@ -114,9 +114,8 @@ def remove_files(
     removed, kept = [], {}
     users = _elsewhere(engine, root) if any(not path.endswith(TEMPORARY) for path in paths) else {}
     for path in paths:
-        safe = not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts and "\0" not in path
         holders = [] if path.endswith(TEMPORARY) else [name for name, held in users.items() if path in held]
-        if holders or not safe:
+        if holders or leads_out(path):
             kept[path] = holders or ["leads out of the image folder"]
             continue
         if not dry_run:

@@ -5,12 +5,14 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -54,6 +56,11 @@ def image_root(url: URL) -> Path:
 def is_sqlite(bind: Engine | Connection) -> bool:
     """Whether this is SQLite (else PostgreSQL)."""
     return bind.dialect.name == "sqlite"
+
+
+def upserts(bind: Engine | Connection) -> Any:
+    """The engine's own insert(), which knows ON CONFLICT."""
+    return sqlite.insert if is_sqlite(bind) else postgresql.insert
 
 
 def create(db: str | Path) -> Engine:

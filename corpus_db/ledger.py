@@ -7,10 +7,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 
-from corpus_db.db import is_sqlite
+from corpus_db.db import upserts
 from corpus_db.models import now
 from corpus_db.reasons import REASONS
 from corpus_db.store import StoredImage
@@ -94,7 +93,7 @@ class Ledger:
     inserts: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.inserts = sqlite.insert if is_sqlite(self.engine) else postgresql.insert
+        self.inserts = upserts(self.engine)
 
     @cached_property
     def withdrawn(self) -> frozenset[str]:

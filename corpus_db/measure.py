@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 from sqlalchemy import Engine, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from corpus_db import dedup, pixel_labels
-from corpus_db.db import is_sqlite
+from corpus_db.db import upserts
 from corpus_db.gather import table
 from corpus_db.workers import mapped
 
@@ -50,24 +49,26 @@ def measure(engine: Engine, root: Path, say: Say = lambda line: None) -> Measure
     image = table("image")
     columns = image.c.sha256, image.c.phash, image.c.pixel_sha256, image.c.path, image.c.facts
     with engine.connect() as connection:
-        rows = [
-            row for row in connection.execute(select(*columns).order_by(image.c.sha256)) if _is_new_enough(row.facts)
-        ]
-    measured.facts = {row.sha256: json.loads(row.facts) for row in rows}
+        stored = connection.execute(select(*columns).order_by(image.c.sha256)).all()
+    known = ((row.sha256, _facts(row.facts)) for row in stored)
+    measured.facts = {sha256: facts for sha256, facts in known if facts is not None}
+    rows = [row for row in stored if row.sha256 in measured.facts]
     same_pixels = _same_pixels((row.sha256, row.pixel_sha256) for row in rows)
     measured.likenesses = [*same_pixels, *_near(engine, root, rows, say)]
     return measured
 
 
-def _is_new_enough(facts: str | None) -> bool:
-    return facts is not None and json.loads(facts).get("algorithms") == ALGORITHMS
+def _facts(written: str | None) -> dict[str, Any] | None:
+    """The facts as they were kept, unless another algorithm measured them."""
+    facts = json.loads(written) if written else {}
+    return facts if facts.get("algorithms") == ALGORITHMS else None
 
 
 def _measure_new(engine: Engine, root: Path, measured: Measured, say: Say) -> None:
     image = table("image")
     with engine.connect() as connection:
         rows = connection.execute(select(image.c.sha256, image.c.path, image.c.facts).order_by(image.c.sha256)).all()
-    new = [(row.sha256, str(root / row.path)) for row in rows if not _is_new_enough(row.facts)]
+    new = [(row.sha256, str(root / row.path)) for row in rows if _facts(row.facts) is None]
     if len(new) > _MANY:
         say(f"measuring {len(new)} images")
     keep = update(image).where(image.c.sha256 == bindparam("key"))
@@ -130,7 +131,7 @@ def _near(engine: Engine, root: Path, rows: Sequence[Any], say: Say) -> list[Lik
             Likeness(row["a_sha256"], row["b_sha256"], row["kind"], row["distance"]) for row in batch if row["kind"]
         ]
         with engine.begin() as connection:
-            insert = (sqlite.insert if is_sqlite(connection) else postgresql.insert)(alike)
+            insert = upserts(connection)(alike)
             fresh = {name: insert.excluded[name] for name in ("algorithm", "kind", "distance")}
             key = ["a_sha256", "b_sha256"]
             connection.execute(insert.on_conflict_do_update(index_elements=key, set_=fresh), batch)

@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
 
@@ -26,6 +26,12 @@ class BadImage(Exception):
     def __init__(self, reason: str):
         super().__init__(reason)
         self.reason = reason
+
+
+def leads_out(path: str) -> bool:
+    """Whether a relative path, from a database or a file of a stranger's, may leave the folder that it is joined to."""
+    parts = PurePosixPath(path)
+    return parts.is_absolute() or ".." in parts.parts or "\0" in path
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, select
 from corpus_db import version
 from corpus_db.gather import CHUNK, table
 from corpus_db.sql_output import shown
+from corpus_db.store import leads_out
 
 _BATCH = 64  # images that a thread takes at a time
 _BLOCK = 2**20  # bytes
@@ -129,7 +130,7 @@ def _file_sha256(name: str, path: str) -> tuple[str | None, int]:
     `path` is its place below the image folder. Written with the system's own calls: for files of 50 KB pathlib and
     buffered reading cost more than the hash.
     """
-    if "\0" in path or path.startswith("/") or ".." in path.split("/"):
+    if leads_out(path):
         return "a path that leads out of the image folder", 0
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for its writer

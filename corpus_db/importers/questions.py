@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
@@ -15,7 +15,7 @@ from corpus_db.gather import table
 from corpus_db.ledger import Child, Ledger, Outcome, Task
 from corpus_db.models import QUESTIONS
 from corpus_db.reasons import REASONS
-from corpus_db.store import MAX_BYTES, BadImage, ImageStore
+from corpus_db.store import MAX_BYTES, BadImage, ImageStore, leads_out
 from corpus_db.tombstones import refused_bytes
 from corpus_db.version import insert_rows
 
@@ -97,16 +97,13 @@ def _due(ledger: Ledger, kind: str) -> Iterator[list[Task]]:
 def _take_file(found: QuestionSet, task: Task) -> Outcome:
     body = (found.folder / task.path).read_bytes()
     paths = sorted({question.image_path for question in found.questions})
-    children = tuple(Child(path, "image", None if _is_below(path) else "path_traversal") for path in paths)
+    children = tuple(
+        Child(path, "image", "path_traversal" if leads_out(path) or "\\" in path else None) for path in paths
+    )
     digest = hashlib.sha256(body).hexdigest()
     return Outcome(
         task, "ok", attempts=1, sha256=digest, key=task.path, body=body.decode("utf-8-sig"), children=children
     )
-
-
-def _is_below(path: str) -> bool:
-    parts = PurePosixPath(path)
-    return not parts.is_absolute() and ".." not in parts.parts and "\\" not in path and "\0" not in path
 
 
 def _take_image(found: QuestionSet, store: ImageStore, task: Task, name: str) -> Outcome:
