@@ -1,11 +1,10 @@
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, Text, cast, func, select, text
+from sqlalchemy import Engine, Text, cast, event, func, select, text
 
 from corpus_db import clean, db
 from corpus_db.errors import UserError
@@ -281,7 +280,7 @@ def test_the_manifest_is_the_hash_of_the_sorted_frozen_rows(fresh_db: str) -> No
     assert json.loads(rows(engine, "SELECT config FROM version")[0][0])["rules"] == [rule.name for rule in clean.RULES]
 
 
-def test_twenty_thousand_pairs_take_seconds(tmp_path: Any) -> None:
+def test_twenty_thousand_pairs_are_read_and_written_in_bulk(tmp_path: Any) -> None:
     engine = db.create(tmp_path / "big.db")
     filler = Filler(engine)
     cases = [{"key": f"c{n}", "images": [image(f"{n}-{m}", f"c{n}") for m in range(4)]} for n in range(5000)]
@@ -297,6 +296,7 @@ def test_twenty_thousand_pairs_take_seconds(tmp_path: Any) -> None:
     with engine.begin() as connection:
         for name, values in (("raw_record", raw), ("fetch", fetched), ("image", images), ("image_ref", refs)):
             insert_rows(connection, name, values)
-    start = time.process_time()
+    statements: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     assert build(engine, READERS).by_status == {"kept": 20_000}
-    assert time.process_time() - start < 15
+    assert len(statements) < 1_000

@@ -1,4 +1,3 @@
-import time
 from itertools import pairwise
 
 import pytest
@@ -73,11 +72,5 @@ def test_any_string_is_read_and_hits_follow_each_other(text: str) -> None:
     assert all(0 <= hit.first < hit.last <= len(words.forms) for hit in hits)
 
 
-def test_eight_times_the_text_takes_far_less_than_its_square() -> None:
-    def seconds(count: int) -> float:
-        began = time.process_time()
-        list(PHRASES.find(Words("ct angio left " * count)))
-        return time.process_time() - began
-
-    short = min(seconds(1_000) for _ in range(3))
-    assert min(seconds(8_000) for _ in range(3)) < 24 * short + 0.05
+def test_a_text_of_a_million_characters_ends() -> None:  # its square would take hours
+    assert len(list(PHRASES.find(Words("ct angio left " * 70_000)))) >= 70_000

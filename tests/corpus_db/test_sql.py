@@ -1,5 +1,4 @@
 import hashlib
-import time
 from pathlib import Path
 
 import pytest
@@ -188,10 +187,8 @@ def test_the_message_names_what_is_wrong(corpus: str) -> None:
 
 def test_a_slow_statement_is_stopped_and_the_limit_told(corpus: str) -> None:
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-    start = time.monotonic()
-    with pytest.raises(UserError, match=r"longer than 0\.3 s"):
+    with pytest.raises(UserError, match=r"longer than 0\.3 s"):  # unstopped, it would never end
         list(sql.query(corpus, count, timeout_s=0.3).rows)
-    assert time.monotonic() - start < 5
 
 
 def test_rows_are_streamed_and_stopping_early_is_clean(corpus: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -205,14 +203,8 @@ def test_any_string_gives_one_vote_a_field_at_most(caption: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["chest CT ", "with contrast CT ", "T1 and T2 ", "(", "R. ", "axial of ", "a"])
-def test_eight_times_the_caption_takes_far_less_than_its_square(unit: str) -> None:
-    def seconds(length: int) -> float:
-        began = time.process_time()
-        text_votes(unit * (length // len(unit)))
-        return time.process_time() - began
-
-    short = min(seconds(5_000) for _ in range(3))
-    assert min(seconds(40_000) for _ in range(2)) < 24 * short + 0.05
+def test_a_caption_of_half_a_million_characters_ends(unit: str) -> None:  # its square would take hours
+    text_votes(unit * (500_000 // len(unit)))
 
 
 def test_a_vote_does_not_depend_on_case_or_line_breaks() -> None:
