@@ -38,6 +38,7 @@ from corpus_db.console import (
     writing,
 )
 from corpus_db.errors import UserError
+from vlt import commands as training
 
 if TYPE_CHECKING:
     from corpus_db.records import Readers
@@ -493,6 +494,9 @@ def search(words: tuple[str, ...], limit: int, as_json: bool, db: str | None) ->
         found = searching.search(engine, " ".join(words), limit)
     show(found if not as_json else vars(found), as_json, searching.render_search)
 
+
+for _command in training.COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main(prog_name="python cli.py")

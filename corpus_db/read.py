@@ -1,0 +1,170 @@
+"""The door through which training reads a corpus: a version's rows, its images, an evaluation set's questions.
+
+Plain dataclasses and arrays; the database's packages are imported only when a function is called.
+"""
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from corpus_db.errors import UserError
+from corpus_db.recent import data_folder, recall
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sqlalchemy import Engine
+
+__all__ = ["Pair", "Question", "UserError", "Version", "data_folder", "image", "questions", "version"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frozen image-caption pair; `image_path` is absolute, a label that no vote decided is None."""
+
+    pair_id: str
+    image_path: str
+    sha256: str
+    caption: str
+    modality: str | None
+    plane: str | None
+    region: str | None
+    laterality: str | None
+    split: str  # train, val, test
+    case_id: str
+    caption_group: str
+    duplicate_cluster: str
+    source: str
+    source_id: str
+    upstream_name: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """An immutable version of a corpus, its pairs in the order of their ids."""
+
+    name: str
+    manifest_sha256: str
+    database: str  # as a user may read it, without a password
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of an evaluation set about one image; `image_path` is absolute, None where its bytes are not here."""
+
+    source: str
+    upstream_id: str
+    image_name: str
+    image_sha256: str | None
+    image_path: str | None
+    question: str
+    answer: str
+    answer_type: str | None
+    question_type: str | None
+    split: str
+    language: str
+
+
+def version(key: str | None = None, db: str | None = None) -> Version:
+    """A version by its name, tag or the beginning of its manifest hash; by default the current one.
+
+    `db`: a file or a URL; by default the database that was built last. Raises UserError where there is none.
+    """
+    from sqlalchemy import select
+
+    from corpus_db.db import image_root, shown
+    from corpus_db.gather import table
+    from corpus_db.version import resolve
+
+    engine = _engine(db)
+    try:
+        root, frozen = image_root(engine.url), table("version_pair")
+        wanted = [frozen.c[name] for name in Pair.__dataclass_fields__]
+        with engine.connect() as connection:
+            found = resolve(connection, key)
+            select_pairs = select(*wanted).where(frozen.c.version_id == found.id).order_by(frozen.c.pair_id)
+            rows = connection.execute(select_pairs).mappings()
+            pairs = tuple(Pair(**{**row, "image_path": _inside(root, row["image_path"])}) for row in rows)
+        return Version(found.name, found.manifest_sha256, shown(engine.url), pairs)
+    finally:
+        engine.dispose()
+
+
+def questions(source: str, split: str | None = None, db: str | None = None) -> list[Question]:
+    """The questions of an imported evaluation set, or of one of its splits, in a fixed order."""
+    from sqlalchemy import select
+
+    from corpus_db.db import image_root
+    from corpus_db.gather import table
+
+    engine = _engine(db)
+    try:
+        root = image_root(engine.url)
+        question, images, sources = table("question"), table("image"), table("source")
+        own = [name for name in Question.__dataclass_fields__ if name not in ("source", "image_path")]
+        asked = (
+            select(
+                sources.c.name.label("source"), images.c.path.label("image_path"), *(question.c[name] for name in own)
+            )
+            .join(sources, sources.c.id == question.c.source_id)
+            .outerjoin(images, images.c.sha256 == question.c.image_sha256)
+            .where(sources.c.name == source, *([question.c.split == split] if split else []))
+            .order_by(question.c.id)
+        )
+        with engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(asked).mappings()]
+            known = sorted(connection.execute(select(sources.c.name)).scalars())
+    finally:
+        engine.dispose()
+    if not rows:
+        what = f"{source}:{split}" if split else source
+        raise UserError(f"{what}: no such questions; sources here: {', '.join(known) or 'none'} (python cli.py import)")
+    return [Question(**{**row, "image_path": row["image_path"] and _inside(root, row["image_path"])}) for row in rows]
+
+
+def image(path: "str | PathLike[str]") -> "np.ndarray":
+    """An image's pixels as a viewer shows them, uint8: (H, W) where all are grey, else (H, W, 3).
+
+    Pixels of more than 8 bits are spread from their 0.5 to their 99.5 percentile. Raises UserError naming the file.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from corpus_db.phash import canonical
+
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            pixels = np.asarray(canonical(opened))
+    except Exception as error:  # whatever a decoder makes of a stranger's bytes
+        raise UserError(f"{path}: cannot read this image ({str(error) or type(error).__name__})") from error
+    return pixels if pixels.dtype == np.uint8 else _windowed(pixels)
+
+
+def _windowed(pixels: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+
+    values = np.nan_to_num(pixels.astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = np.percentile(values, (0.5, 99.5))
+    if high <= low:
+        low, high = float(values.min()), float(values.max())
+    scaled = (values - low) / max(high - low, 1e-12) * 255
+    return scaled.clip(0, 255).round().astype(np.uint8)
+
+
+def _engine(db: str | None) -> "Engine":
+    from corpus_db.db import open_readonly
+
+    found = db or recall("built")
+    if found is None:
+        raise UserError("no corpus yet; make one with: make rgc")
+    return open_readonly(found)
+
+
+def _inside(root: Path, path: str) -> str:
+    from corpus_db.store import leads_out
+
+    if leads_out(path):
+        raise UserError(f"{path!r}: an image path that leaves its folder; run: python cli.py verify")
+    return str(root / path)

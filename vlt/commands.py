@@ -1,0 +1,204 @@
+"""The commands of training and use: pretrain, runs, predict, embed. Each parses, calls, prints."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+SIZES = {
+    "swin": {"nano": "swin_nano", "tiny": "swin_t", "small": "swin_s", "base": "swin_b"},
+    "vit": {
+        "nano": "vit_nano",
+        "tiny": "vit_ti_16",
+        "small": "vit_s_16",
+        "base": "vit_b_16",
+        "large": "vit_l_16",
+    },
+    "resnet": {"nano": "resnet_nano", "tiny": "resnet18", "small": "resnet50", "base": "resnet101"},
+}
+
+
+def _objectives(_: click.Context, __: click.Parameter, value: str | None) -> dict[str, float] | None:
+    """mlm,itm:0.5 -> {"mlm": 1.0, "itm": 0.5}"""
+    if value is None:
+        return None
+    found = {}
+    for part in value.split(","):
+        name, colon, weight = part.strip().partition(":")
+        try:
+            found[name] = float(weight) if colon else 1.0
+        except ValueError:
+            raise click.BadParameter(f"{part!r}: give NAME or NAME:WEIGHT") from None
+    return found
+
+
+def _corpora(_: click.Context, __: click.Parameter, value: str | None) -> list[tuple[str | None, float]]:
+    """v1:0.7,v2:0.3 -> [("v1", 0.7), ("v2", 0.3)]; none: the current version"""
+    found: list[tuple[str | None, float]] = []
+    for part in value.split(",") if value else []:
+        name, _colon, weight = part.strip().rpartition(":")
+        try:
+            share = float(weight) if name else 1.0
+        except ValueError:
+            name, share = part.strip(), 1.0
+        if not (share > 0 and math.isfinite(share)):
+            raise click.BadParameter(f"{part!r}: a weight is a number above 0")
+        found.append((name or weight, share))
+    return found or [(None, 1.0)]
+
+
+def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """("rate=1e-3", "augment=false") -> {"rate": 0.001, "augment": False}"""
+    found = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r}: give NAME=VALUE")
+        try:
+            found[name.strip()] = json.loads(text)
+        except ValueError:
+            found[name.strip()] = text
+    return found
+
+
+@click.command()
+@click.option("--backbone", type=click.Choice(list(SIZES)), help="Of the image  [default: swin]")
+@click.option(
+    "--size",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "nano", "tiny", "small", "base", "large"]),
+    help="Of the backbone; auto: nano on a CPU, small on CUDA.",
+)
+@click.option(
+    "--objectives", callback=_objectives, metavar="mlm,itm:0.5,...", help="Of mlm, itm, itc, lm, with weights."
+)
+@click.option("--fusion", type=click.Choice(["cross", "merged"]), help="Two streams that read each other, or one.")
+@click.option("--mask", type=click.Choice(["bidirectional", "seq2seq"]), help="What MLM's words may see.")
+@click.option("--corpus", callback=_corpora, metavar="VERSION[:WEIGHT],...", help="[default: the current version]")
+@click.option("--preset", type=click.Choice(["paper"]), help="Settings to begin with  [default: auto, by the device]")
+@click.option(
+    "--set", "settings", multiple=True, callback=_settings, metavar="NAME=VALUE", help="Any setting of a run."
+)
+@click.option("--steps", type=click.IntRange(1), help="How many batches to learn from.")
+@click.option("--seed", type=int, help="What chance follows from.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="[default: auto, by the device]")
+@click.option("--compile/--no-compile", default=None, help="torch.compile; for CUDA.")
+@click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with.")
+@click.option(
+    "--init-backbone", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A torchvision file."
+)
+@click.option("--init-text", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A BERT folder.")
+@click.option("--name", help="The run's  [default: from the backbone, numbered]")
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--db", metavar="DB", help="The corpus's database  [default: the one built last]")
+@click.pass_context
+def pretrain(
+    ctx: click.Context,
+    backbone: str | None,
+    size: str,
+    corpus: list[tuple[str | None, float]],
+    preset: str | None,
+    settings: dict[str, Any],
+    init_backbone: Path | None,
+    init_text: Path | None,
+    name: str | None,
+    resume: str | None,
+    db: str | None,
+    **given: Any,
+) -> None:
+    """Pre-train a model on a corpus version; interrupted, it goes on with --resume.
+
+    On a CPU the size is nano. All is kept in runs/NAME/.
+
+    \b
+    Example:
+      python cli.py pretrain --backbone swin
+      python cli.py pretrain --backbone vit --objectives mlm,itm,itc:0.5 --steps 500 --name trial
+      python cli.py pretrain --resume trial
+    """
+    from vlt import start
+
+    given = {key: value for key, value in given.items() if value is not None} | settings
+    ctx.exit(
+        start.resume(resume, given, db, _say)
+        if resume
+        else start.begin(name, backbone, size, preset, given, corpus, db, init_backbone, init_text, _say)
+    )
+
+
+@click.command("runs")
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+def runs_(names: tuple[str, ...], as_json: bool) -> None:
+    """List the runs, or compare some: their scores, and the settings in which they differ.
+
+    \b
+    Example:
+      python cli.py runs
+      python cli.py runs swin_nano-1 vit_nano-1
+    """
+    from vlt import runs
+
+    found = runs.listed(names)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(runs.render(found)))
+
+
+@click.command()
+@click.option("--run", "run", required=True, help="A run's name or folder, or a model.safetensors.")
+@click.option("--question", help="Answer this instead; each [MASK] in it is filled in.")
+@click.option("--choices", help="The answers to choose from, with commas between.")
+@click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="Of a caption's search.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+def predict(
+    run: str, question: str | None, choices: str | None, beams: int, as_json: bool, images: tuple[Path, ...]
+) -> None:
+    """Caption images, or answer a question about each.
+
+    \b
+    Example:
+      python cli.py predict --run swin_nano-1 scan.png
+      python cli.py predict --run swin_nano-1 --question "A [MASK] in the left lobe." scan.png
+    """
+    from vlt import predict as using
+
+    model = using.load(run)
+    options = [choice.strip() for choice in choices.split(",")] if choices else []
+    if options and question is None:
+        raise click.UsageError("--choices goes with --question")
+    for image in images:
+        said = model.caption(image, beams) if question is None else model.answer(image, question, options)
+        click.echo(json.dumps({"image": str(image), "text": said}) if as_json else f"{image}\t{said}")
+
+
+@click.command()
+@click.option("--run", "run", required=True, help="A run's name or folder, or a model.safetensors.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a NumPy file (n, D).")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+def embed(run: str, output: Path | None, images: tuple[Path, ...]) -> None:
+    """Embed images: one JSON line each, or all in a NumPy file.
+
+    \b
+    Example:
+      python cli.py embed --run swin_nano-1 scan.png
+      python cli.py embed --run swin_nano-1 -o vectors.npy scans/*.png
+    """
+    from vlt import predict as using
+
+    vectors = using.load(run).embed(images)["image"]
+    if output is None:
+        for image, vector in zip(images, vectors.tolist(), strict=True):
+            click.echo(json.dumps({"image": str(image), "embedding": vector}))
+        return
+    using.write_array(vectors.numpy(), output)
+    click.echo(f"{output}: {len(images)} vectors of {vectors.shape[1]}")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+COMMANDS = (pretrain, runs_, predict, embed)

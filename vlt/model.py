@@ -1,0 +1,166 @@
+"""The VLT: an image backbone, a text encoder, a cross-modal Transformer over both, and the heads of its objectives.
+
+After Xu et al., "Multi-modal Pre-training for Medical Vision-language Understanding and Generation" (arXiv 2306.06494).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlt import backbones
+from vlt.attention import MLP, Attention, initialise
+from vlt.config import Config
+from vlt.masks import merged_mask, text_mask
+from vlt.text import TextEncoder
+
+
+class Fused(NamedTuple):
+    """Both streams after fusion."""
+
+    text: Tensor  # B, L, width
+    image: Tensor  # B, N, width
+
+
+class Stream(nn.Module):
+    """One stream of a co-attention layer, pre-norm: over itself, over the other stream, then an MLP."""
+
+    def __init__(self, width: int, heads: int, dropout: float, reads_other: bool = True):
+        super().__init__()
+        self.norm_self = nn.LayerNorm(width)
+        self.over_self = Attention(width, heads, dropout)
+        if reads_other:
+            self.norm_other = nn.LayerNorm(width)
+            self.over_other = Attention(width, heads, dropout)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = MLP(width, 4 * width, dropout)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, other: Tensor | None, mask: Tensor | None, other_mask: Tensor | None) -> Tensor:
+        """x (B, T, width), other (B, S, width) or None: unread; masks as `attention.attend` takes them."""
+        x = x + self.drop(self.over_self(self.norm_self(x), mask=mask))
+        if other is not None:
+            x = x + self.drop(self.over_other(self.norm_other(x), other, mask=other_mask))
+        return x + self.drop(self.mlp(self.norm_mlp(x)))
+
+
+class CrossFusion(nn.Module):
+    """Two streams that read each other in every layer; under seq2seq the image stream does not read the text.
+
+    In a layer the image stream goes first and the text reads its result, so that the last layer's image stream still
+    counts for a loss on words alone.
+    """
+
+    def __init__(self, config: Config):
+        super().__init__()
+        sizes = config.width, config.heads, config.dropout
+        # without a bidirectional objective the image stream would never use what reads the text
+        both = "itm" in config.objectives or ("mlm" in config.objectives and config.mask == "bidirectional")
+        self.image = nn.ModuleList(Stream(*sizes, reads_other=both) for _ in range(config.fusion_layers))
+        self.text = nn.ModuleList(Stream(*sizes) for _ in range(config.fusion_layers))
+
+    def forward(self, text: Tensor, image: Tensor, present: Tensor, mask: str) -> Fused:
+        """text (B, L, width), image (B, N, width), present (B, L) bool -> both streams."""
+        over_text = text_mask(present, mask)
+        keys = text_mask(present, "bidirectional")
+        for image_layer, text_layer in zip(self.image, self.text, strict=True):
+            image = image_layer(image, text if mask == "bidirectional" else None, None, keys)
+            text = text_layer(text, image, over_text, None)
+        return Fused(text, image)
+
+
+class MergedFusion(nn.Module):
+    """One stream over image tokens and words."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        sizes = config.width, config.heads, config.dropout
+        self.layers = nn.ModuleList(Stream(*sizes, reads_other=False) for _ in range(config.fusion_layers))
+        self.kinds = nn.Parameter(torch.zeros(2, config.width))  # tells an image token from a word
+
+    def forward(self, text: Tensor, image: Tensor, present: Tensor, mask: str) -> Fused:
+        """text (B, L, width), image (B, N, width), present (B, L) bool -> both parts of the stream."""
+        stream = torch.cat([image + self.kinds[0], text + self.kinds[1]], dim=1)  # B, N + L, width
+        allowed = merged_mask(present, image.shape[1], mask)
+        for layer in self.layers:
+            stream = layer(stream, None, allowed, None)
+        return Fused(stream[:, image.shape[1] :], stream[:, : image.shape[1]])
+
+
+class VLT(nn.Module):
+    """Backbone, text encoder, fusion, heads; what a forward pass is made of is for the objectives to choose."""
+
+    def __init__(self, config: Config, vocab_size: int, pad: int):
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.backbone = backbones.build(
+            config.backbone,
+            config.image_size,
+            channels=config.channels,
+            drop_path=config.drop_path,
+            checkpointing=config.checkpointing,
+        )
+        rows, columns = self.backbone.grid
+        self.project = nn.Sequential(nn.LayerNorm(self.backbone.width), nn.Linear(self.backbone.width, width))
+        self.places = nn.Parameter(torch.zeros(1, rows * columns, width))  # Swin and ResNet know no absolute place
+        self.text = TextEncoder(
+            vocab_size, width, config.heads, config.text_layers, config.max_tokens, config.dropout, pad
+        )
+        self.fusion = CrossFusion(config) if config.fusion == "cross" else MergedFusion(config)
+        self.norm_text = nn.LayerNorm(width)
+        self._add_heads(config, vocab_size)
+        for part in (self.project, self.fusion, self.heads):
+            initialise(part)
+        nn.init.trunc_normal_(self.places, std=0.02)
+
+    def _add_heads(self, config: Config, vocab_size: int) -> None:
+        """Heads of the objectives that there are; MLM and LM share one, its matrix tied to the word embeddings."""
+        width = config.width
+        self.heads = nn.ModuleDict()
+        if {"mlm", "lm"} & set(config.objectives):
+            self.heads["word"] = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+            self.word_bias = nn.Parameter(torch.zeros(vocab_size))
+        if "itm" in config.objectives:
+            self.norm_image = nn.LayerNorm(width)
+            self.heads["match"] = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 2))
+        if "itc" in config.objectives:
+            self.heads["image"] = nn.Linear(width, width, bias=False)
+            self.heads["text"] = nn.Linear(width, width, bias=False)
+            self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())  # CLIP's start (arXiv 2103.00020)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(B, C, S, S), uint8 or float in [0, 1] -> image tokens (B, N, width)."""
+        if images.dtype == torch.uint8:
+            images = images.to(self.places.dtype) / 255
+        if self.config.blind:
+            images = torch.zeros_like(images)
+        return self.project(self.backbone((images - backbones.MEAN) / backbones.STD)) + self.places
+
+    def encode_text(self, tokens: Tensor, present: Tensor, mask: str = "bidirectional") -> Tensor:
+        """tokens (B, L) int64, present (B, L) bool -> (B, L, width)."""
+        return self.text(tokens, text_mask(present, mask))
+
+    def fuse(self, text: Tensor, image: Tensor, present: Tensor, mask: str = "bidirectional") -> Fused:
+        """text (B, L, width), image (B, N, width), present (B, L) bool -> both streams, the text's normalised."""
+        fused = self.fusion(text, image, present, mask)
+        return Fused(self.norm_text(fused.text), fused.image)
+
+    def word_logits(self, text: Tensor) -> Tensor:
+        """Fused words (..., width) -> (..., V)."""
+        return F.linear(self.heads["word"](text), self.text.tokens.weight, self.word_bias)
+
+    def match_logits(self, fused: Fused) -> Tensor:
+        """(B, 2): [not a pair, a pair], from [CLS] and the mean image token."""
+        return self.heads["match"](torch.cat([fused.text[:, 0], self.norm_image(fused.image.mean(1))], dim=1))
+
+    def embed_image(self, image: Tensor) -> Tensor:
+        """Image tokens before fusion (B, N, width) -> unit vectors (B, width)."""
+        pooled = image.mean(1)
+        return F.normalize(self.heads["image"](pooled) if "image" in self.heads else pooled, dim=1)
+
+    def embed_text(self, text: Tensor) -> Tensor:
+        """Words before fusion (B, L, width) -> unit vectors (B, width), of [CLS]."""
+        first = text[:, 0]
+        return F.normalize(self.heads["text"](first) if "text" in self.heads else first, dim=1)

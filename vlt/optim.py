@@ -1,0 +1,49 @@
+"""The optimiser: which parameters decay and at which rate they learn, and the rate over a run."""
+
+import math
+
+import torch
+from torch import nn
+
+from vlt.config import Config
+
+LOWEST = 0.01  # share of the peak rate that the cosine ends at
+
+
+def optimiser(model: nn.Module, config: Config) -> torch.optim.AdamW:
+    """AdamW with four groups: the backbone or the rest, with decay or without.
+
+    Vectors (biases, norms) and tables of places do not decay: pulling them to zero says nothing about the data.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        decays = parameter.ndim > 1 and not any(part in name for part in ("places", "position", "bias_table", "kinds"))
+        groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": parameters,
+                "weight_decay": config.weight_decay if decays else 0.0,
+                "share": config.backbone_rate if of_backbone else 1.0,
+            }
+            for (of_backbone, decays), parameters in groups.items()
+        ],
+        lr=config.rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+
+
+def rate(step: int, config: Config) -> float:
+    """The rate of a step: a linear warm-up, then a cosine down to LOWEST of the peak (arXiv 1608.03983)."""
+    warm = config.warmup * config.steps
+    if step < warm:
+        return config.rate * (step + 1) / (warm + 1)
+    done = (step - warm) / max(config.steps - warm, 1)
+    return config.rate * (LOWEST + (1 - LOWEST) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Let each group learn at its share of a rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = value * group["share"]

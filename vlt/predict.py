@@ -1,0 +1,218 @@
+"""A trained model in use: embeddings, captions and answers for anybody's images; and the one safe file it is kept in.
+
+The file is safetensors (no code in it): the weights, and as its metadata the config and the vocabulary.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from corpus_db.read import UserError
+from corpus_db.read import image as read_image
+from vlt import runs
+from vlt.config import Config
+from vlt.model import VLT
+from vlt.pack import letterbox, written
+from vlt.text import Tokenizer
+
+FILE = "model.safetensors"
+LARGEST = 4 << 30  # parameters that a config may ask for, before memory is taken
+Picture = str | Path | Image.Image | np.ndarray
+
+
+def save(model: VLT, tokenizer: Tokenizer, path: Path) -> None:
+    """Write the weights, config and vocabulary into one file, which is there whole or not at all."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    told = {"config": model.config.to_json(), "vocabulary": json.dumps(tokenizer.vocabulary), "format": "rgc-vlt 1"}
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        save_file(weights, temporary, metadata=told)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
+    """The model of a run, by its name, its folder, or the file itself. UserError for what is none."""
+    path = Path(run)
+    if not path.is_file():
+        path = runs.open_run(run).folder / FILE
+        if not path.is_file():
+            raise UserError(
+                f"{path.parent}: its training has not ended; go on with: pretrain --resume {path.parent.name}"
+            )
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            config = Config.from_json(told["config"])
+            tokenizer = Tokenizer(json.loads(told["vocabulary"]))
+            with torch.device("meta"):  # shapes alone: a stranger's config takes no memory
+                model = VLT(config, len(tokenizer), tokenizer.pad)
+            _check(model, file)
+            model = model.to_empty(device="cpu")
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (KeyError, SafetensorError, json.JSONDecodeError, TypeError) as error:
+        raise UserError(f"{path}: not a model that `pretrain` or `save` wrote ({error})") from error
+    return Model(model.to(where).eval(), tokenizer)
+
+
+def _check(model: VLT, file: Any) -> None:
+    """UserError where the file's tensors are not those that its config makes."""
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    given = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if wanted != given:
+        odd = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+        raise UserError(f"{len(odd)} tensors are not those of its config, the first {odd[0]}: {given.get(odd[0])}")
+
+
+class Model:
+    """A VLT ready to use. Images are paths, Pillow images or arrays (uint8, (H, W) or (H, W, 3))."""
+
+    def __init__(self, vlt: VLT, tokenizer: Tokenizer):
+        self.vlt, self.tokenizer, self.config = vlt, tokenizer, vlt.config
+
+    @property
+    def device(self) -> torch.device:
+        return self.vlt.places.device
+
+    def save(self, path: str | Path) -> None:
+        """Write it into one file, which `vlt.load` reads."""
+        save(self.vlt, self.tokenizer, Path(path))
+
+    @torch.no_grad()
+    def embed(self, images: Sequence[Picture] = (), texts: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Unit vectors "image" (n, D) and "text" (m, D), float32: comparable if the model learned itc."""
+        found = {}
+        if len(images):
+            found["image"] = self.vlt.embed_image(self._image_tokens(images)).float().cpu()
+        if len(texts):
+            tokens, present = self._tokens(texts)
+            found["text"] = self.vlt.embed_text(self.vlt.encode_text(tokens, present)).float().cpu()
+        return found
+
+    @torch.no_grad()
+    def caption(self, image: Picture, beams: int = 3) -> str:
+        """A caption, by beam search under the seq2seq mask; UserError if the model learned no captioning."""
+        return self._continued(self._image_tokens([image]), [self.tokenizer.cls], beams)
+
+    @torch.no_grad()
+    def answer(self, image: Picture, question: str, choices: Sequence[str] = ()) -> str:
+        """An answer to a question about an image.
+
+        Each [MASK] in the question is filled in (a model that learned mlm); of `choices` the one is given that most
+        likely follows the question; else the question is continued (both: a model that learned lm).
+        """
+        seen = self._image_tokens([image])
+        if "[MASK]" in question:
+            return self._filled(seen, question)
+        prompt = self.tokenizer.encode(question, self.config.max_tokens).ids[:-1]
+        if choices:
+            scores = [self._likelihood(seen, prompt, choice) for choice in choices]
+            return choices[max(range(len(choices)), key=scores.__getitem__)]
+        return self._continued(seen, prompt, beams=3)
+
+    def _image_tokens(self, images: Sequence[Picture]) -> Tensor:
+        pixels = torch.stack([torch.from_numpy(self._pixels(image)) for image in images])  # B, C, S, S
+        return self.vlt.encode_image(pixels.to(self.device))
+
+    def _pixels(self, image: Picture) -> np.ndarray:
+        """uint8 (C, S, S), as `data.CorpusDataset` gives it."""
+        if isinstance(image, str | Path):
+            image = read_image(image)
+        elif isinstance(image, Image.Image):
+            image = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+            raise UserError(f"image {image.dtype} {image.shape}: give uint8 of (H, W) or (H, W, 3)")
+        boxed = letterbox(image, self.config.image_size)
+        if boxed.ndim == 2:
+            return np.repeat(boxed[None], self.config.channels, axis=0)
+        if self.config.channels == 3:
+            return boxed.transpose(2, 0, 1).copy()
+        return (boxed @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8)[None]
+
+    def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        encoded = self.tokenizer.encode_batch(texts, self.config.max_tokens)
+        length = max(len(one.ids) for one in encoded)
+        tokens = torch.tensor([one.ids + [self.tokenizer.pad] * (length - len(one.ids)) for one in encoded])
+        return tokens.to(self.device), (tokens != self.tokenizer.pad).to(self.device)
+
+    def _needs(self, objective: str) -> None:
+        if objective not in self.config.objectives:
+            learned = ", ".join(self.config.objectives)
+            raise UserError(f"this model learned {learned}; for this give pretrain --objectives ...,{objective}")
+
+    def _next_words(self, image: Tensor, ids: Tensor) -> Tensor:
+        """Log-probabilities (B, L, V) of what follows each token of ids (B, L)."""
+        present = torch.ones_like(ids, dtype=torch.bool)
+        text = self.vlt.encode_text(ids, present, "seq2seq")
+        fused = self.vlt.fuse(text, image.expand(len(ids), -1, -1), present, "seq2seq")
+        return self.vlt.word_logits(fused.text).float().log_softmax(-1)
+
+    def _continued(self, image: Tensor, prompt: list[int], beams: int) -> str:
+        """What most likely follows, by beam search; the mean log-probability of a token ranks."""
+        self._needs("lm")
+        silent = torch.tensor([self.tokenizer.pad, self.tokenizer.cls, self.tokenizer.mask, self.tokenizer.unk])
+        open_ = [(0.0, prompt)]
+        closed: list[tuple[float, list[int]]] = []
+        while open_ and len(open_[0][1]) < self.config.max_tokens:
+            ids = torch.tensor([one for _, one in open_], device=self.device)
+            following = self._next_words(image, ids)[:, -1]
+            following[:, silent.to(self.device)] = -math.inf
+            best = following.topk(beams, dim=1)
+            grown = [
+                (score + gain, [*one, token])
+                for (score, one), gains, tokens in zip(open_, best.values.tolist(), best.indices.tolist(), strict=True)
+                for gain, token in zip(gains, tokens, strict=True)
+            ]
+            grown.sort(reverse=True)
+            closed += [one for one in grown[:beams] if one[1][-1] == self.tokenizer.sep]
+            open_ = [one for one in grown[:beams] if one[1][-1] != self.tokenizer.sep]
+            if len(closed) >= beams:
+                break
+        _, ids_ = max(closed or open_, key=lambda one: one[0] / max(len(one[1]) - len(prompt), 1))
+        return self.tokenizer.decode(ids_[len(prompt) :])
+
+    def _likelihood(self, image: Tensor, prompt: list[int], choice: str) -> float:
+        """The mean log-probability of a choice's tokens after the prompt."""
+        self._needs("lm")
+        follows = self.tokenizer.encode(choice, self.config.max_tokens).ids[1:-1]
+        whole = [*prompt, *follows][: self.config.max_tokens]
+        asked = whole[len(prompt) :]
+        if not asked:
+            raise UserError(f"{choice!r}: nothing of it fits behind the question in {self.config.max_tokens} tokens")
+        told = self._next_words(image, torch.tensor([whole], device=self.device))[0]
+        places = range(len(prompt) - 1, len(whole) - 1)
+        return sum(float(told[place, token]) for place, token in zip(places, asked, strict=True)) / len(asked)
+
+    def _filled(self, image: Tensor, question: str) -> str:
+        self._needs("mlm")
+        pieces = question.split("[MASK]")
+        ids = [self.tokenizer.cls]
+        for number, piece in enumerate(pieces):
+            ids += [self.tokenizer.mask] * bool(number) + self.tokenizer.encode(piece, self.config.max_tokens).ids[1:-1]
+        if len(ids) >= self.config.max_tokens:
+            raise UserError(f"the question has {len(ids)} tokens; this model reads {self.config.max_tokens - 1}")
+        tokens = torch.tensor([[*ids, self.tokenizer.sep]], device=self.device)
+        present = torch.ones_like(tokens, dtype=torch.bool)
+        mask = self.config.mask
+        fused = self.vlt.fuse(self.vlt.encode_text(tokens, present, mask), image, present, mask)
+        logits = self.vlt.word_logits(fused.text)[0]
+        plain = torch.from_numpy(self.tokenizer.plain).to(self.device)
+        words = [int(plain[logits[place, plain].argmax()]) for place in (tokens[0] == self.tokenizer.mask).nonzero()]
+        return self.tokenizer.decode(words)
+
+
+def write_array(array: np.ndarray, path: Path) -> None:
+    """Write a NumPy file, whole or not at all."""
+    with written(path) as file:
+        np.save(file, array)

@@ -1,0 +1,102 @@
+"""Begin a run or go on with one: settings from the device, a preset and the user, versions, vocabulary, weights."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus_db.read import UserError, version
+from vlt import backbones, runs, text
+from vlt.commands import SIZES
+from vlt.config import PRESETS, Config
+from vlt.model import VLT
+from vlt.text import Tokenizer
+from vlt.train import Interrupted, pretrain
+
+Say = Callable[[str], None]
+
+
+def begin(
+    name: str | None,
+    backbone: str | None,
+    size: str,
+    preset: str | None,
+    given: dict[str, Any],
+    corpora: Sequence[tuple[str | None, float]],
+    db: str | None,
+    init_backbone: Path | None,
+    init_text: Path | None,
+    say: Say,
+) -> int:
+    """Make a new run and train it to its end; returns the exit code."""
+    found = [runs.Corpus(version(key, db), weight) for key, weight in corpora]
+    config = settings(backbone, size, preset, given, say)
+    if init_text is not None:
+        tokenizer = Tokenizer.read(init_text / "vocab.txt")
+    else:
+        captions = [pair.caption for corpus in found for pair in corpus.version.pairs if pair.split == "train"]
+        tokenizer = Tokenizer.train(captions, config.vocab_size)
+    folder = runs.RUNS / (name or runs.free_name(config.backbone))
+    initialise = _initialiser(init_backbone, init_text)
+    run = runs.create(folder, config, found, tokenizer)
+    return _train(run, found, say, initialise)
+
+
+def resume(name: str, given: dict[str, Any], db: str | None, say: Say) -> int:
+    """Go on with a run; refuses settings or data other than those it began with. Returns the exit code."""
+    run = runs.open_run(name)
+    for key, value in given.items():
+        if getattr(run.config, key, None) != value:
+            raise UserError(
+                f"{run.folder}: it began with {key} {getattr(run.config, key, None)!r}, not {value!r}; "
+                "a run goes on with its own settings, so leave this out or begin another run"
+            )
+    corpora = [runs.Corpus(version(told["version"], db or told["database"]), told["weight"]) for told in run.corpora]
+    runs.refuse_changes(run, corpora)
+    return _train(run, corpora, say, None)
+
+
+def settings(
+    backbone: str | None, size: str, preset: str | None, given: dict[str, Any], say: Say = lambda line: None
+) -> Config:
+    """The config: the preset (paper on CUDA, the nano defaults on a CPU), then what was given."""
+    cuda = torch.cuda.is_available()
+    if preset is None and cuda and size == "auto":
+        preset = "paper"
+    base = dict(PRESETS[preset]) if preset else {}
+    if backbone or size != "auto" or "backbone" not in base:
+        family = backbone or "swin"
+        wanted = ("small" if cuda or preset else "nano") if size == "auto" else size
+        if wanted not in SIZES[family]:
+            raise UserError(f"{family} has no size {wanted}; there are: {', '.join(SIZES[family])}")
+        base["backbone"] = SIZES[family][wanted]
+        if size == "auto" and not cuda and preset is None:
+            say(f"size {wanted}: this machine has no CUDA card; --size and --preset paper give others")
+    known = set(Config.__dataclass_fields__)
+    if unknown := sorted(set(given) - known):
+        raise UserError(f"--set {unknown[0]}: no such setting; there are: {', '.join(sorted(known))}")
+    return Config(**(base | given))
+
+
+def _initialiser(backbone: Path | None, words: Path | None) -> Callable[[VLT], None] | None:
+    if backbone is None and words is None:
+        return None
+
+    def initialise(model: VLT) -> None:
+        if backbone is not None:
+            backbones.load_file(model.backbone, backbone)
+        if words is not None:
+            text.load_bert(model.text, words)
+
+    return initialise
+
+
+def _train(run: runs.Run, corpora: Sequence[runs.Corpus], say: Say, initialise: Callable[[VLT], None] | None) -> int:
+    try:
+        pretrain(run, corpora, say, initialise)
+    except Interrupted as stop:
+        say(f"{stop}; saved. Go on with: python cli.py pretrain --resume {run.folder.name}")
+        return 128 + stop.number
+    say(f"done: {run.folder}")
+    return 0

@@ -1,0 +1,265 @@
+"""Words: a WordPiece vocabulary by `tokenizers`, and the text encoder, laid out as BERT's so that its weights load."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer as Engine
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor, nn
+
+from corpus_db.read import UserError
+from vlt.attention import MLP, Attention, initialise
+
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LONGEST_VOCABULARY = 1_000_000  # lines
+LONGEST_TEXT = 100_000  # characters that are looked at; a caption's 80 tokens end far before
+
+
+class Encoded(NamedTuple):
+    """A text as tokens: `words` numbers the word that each belongs to, -1 for [CLS] and [SEP]."""
+
+    ids: list[int]
+    words: list[int]
+
+
+class Tokenizer:
+    """WordPiece over lower-cased words, as BERT's, of a vocabulary in the order of its numbers."""
+
+    def __init__(self, vocabulary: Sequence[str]):
+        self.vocabulary = tuple(vocabulary)
+        numbers = {token: number for number, token in enumerate(self.vocabulary)}
+        if missing := [token for token in SPECIALS if token not in numbers]:
+            raise UserError(f"vocabulary: no {', '.join(missing)}; give a BERT vocab.txt")
+        if len(numbers) != len(self.vocabulary):
+            raise UserError(f"vocabulary: {len(self.vocabulary) - len(numbers)} tokens stand in it twice")
+        self.pad, self.unk, self.cls, self.sep, self.mask = (numbers[token] for token in SPECIALS)
+        self._engine = _engine(models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100))
+
+    @classmethod
+    def train(cls, captions: Iterable[str], size: int) -> "Tokenizer":
+        """The vocabulary of some captions, at most `size` tokens; the order of the captions does not matter."""
+        captions = [_storable(caption) for caption in captions]
+        letters = sorted({letter for caption in captions for word in _split(caption) for letter in word})
+        # The trainer breaks ties by token numbers and numbers letters in the order of a hash map: number them first.
+        first = [*SPECIALS, *letters, *(f"##{letter}" for letter in letters)]
+        trainer = trainers.WordPieceTrainer(vocab_size=max(size, len(first)), special_tokens=first, show_progress=False)
+        engine = _engine(models.WordPiece(unk_token="[UNK]"))
+        engine.train_from_iterator(captions, trainer)
+        numbers = engine.get_vocab()
+        return cls(sorted(numbers, key=numbers.__getitem__))
+
+    @classmethod
+    def read(cls, path: Path) -> "Tokenizer":
+        """A `vocab.txt`: one token a line, its number the line's."""
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not a vocabulary, which is UTF-8 text ({error.reason})") from error
+        if len(lines) > LONGEST_VOCABULARY:
+            raise UserError(f"{path}: {len(lines)} lines; a vocabulary has at most {LONGEST_VOCABULARY}")
+        try:
+            return cls(lines)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    def text(self) -> str:
+        """The vocabulary as `vocab.txt` holds it."""
+        return "".join(f"{token}\n" for token in self.vocabulary)
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the vocabulary: equal hashes, equal tokens for every text."""
+        return hashlib.sha256(self.text().encode()).hexdigest()
+
+    @cached_property
+    def plain(self) -> np.ndarray:
+        """The numbers of all tokens that are no specials, int64."""
+        specials = {self.pad, self.unk, self.cls, self.sep, self.mask}
+        return np.array([number for number in range(len(self)) if number not in specials], dtype=np.int64)
+
+    def encode(self, text: str, max_tokens: int) -> Encoded:
+        """[CLS] text [SEP], cut to `max_tokens`; any string is accepted."""
+        return self.encode_batch([text], max_tokens)[0]
+
+    def encode_batch(self, texts: Sequence[str], max_tokens: int) -> list[Encoded]:
+        """`encode` of each text, on all cores."""
+        found = self._engine.encode_batch([_storable(text) for text in texts], add_special_tokens=False)
+        return [
+            Encoded(
+                [self.cls, *one.ids[: max_tokens - 2], self.sep],
+                [-1, *(-1 if word is None else word for word in one.word_ids[: max_tokens - 2]), -1],
+            )
+            for one in found
+        ]
+
+    def word_strings(self, text: str) -> list[str]:
+        """The words that `Encoded.words` numbers, lower-cased; punctuation stands alone."""
+        return _split(_storable(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Tokens as text without specials: lower case, punctuation where a reader expects it."""
+        pieces = [self.vocabulary[number] for number in ids if number not in (self.pad, self.cls, self.sep)]
+        words: list[str] = []
+        for piece in pieces:
+            if piece.startswith("##") and words:
+                words[-1] += piece[2:]
+            else:
+                words.append(piece)
+        return _joined(words)
+
+
+_NORMAL = normalizers.BertNormalizer(lowercase=True)
+_PRE = pre_tokenizers.BertPreTokenizer()
+_CLOSING, _OPENING = set(".,;:!?)]}%"), set("([{")
+_TIGHT = set("-/'")  # no space on either side
+
+
+def _joined(words: Sequence[str]) -> str:
+    """Words with spaces between, none before closing punctuation, after opening, round hyphens or inside a number."""
+    text = ""
+    for before, word in zip(["", *words], words, strict=False):
+        tight = word in _CLOSING or before in _OPENING or word in _TIGHT or before in _TIGHT
+        # "1", ".", "8" was 1.8; a full stop before a word that is no number ended a sentence
+        inside = before in (".", ",") and word.isdigit() and text[:-1][-1:].isdigit()
+        text += word if not text or tight or inside else f" {word}"
+    return text
+
+
+def _split(text: str) -> list[str]:
+    return [word for word, _ in _PRE.pre_tokenize_str(_NORMAL.normalize_str(text))]
+
+
+def _storable(text: str) -> str:
+    """What the engine can take: no lone surrogates, no more than LONGEST_TEXT characters."""
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def _engine(model: models.Model) -> Engine:
+    engine = Engine(model)
+    engine.normalizer, engine.pre_tokenizer = _NORMAL, _PRE
+    engine.decoder = decoders.WordPiece()
+    return engine
+
+
+class TextLayer(nn.Module):
+    """A Transformer encoder layer with the norm after each addition, as BERT has it (arXiv 1810.04805)."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.attention = Attention(width, heads, dropout)
+        self.norm_attention = nn.LayerNorm(width, eps=1e-12)
+        self.mlp = MLP(width, 4 * width)
+        self.norm_mlp = nn.LayerNorm(width, eps=1e-12)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, L, width) -> (B, L, width); `mask` as `attention.attend` takes it."""
+        x = self.norm_attention(x + self.drop(self.attention(x, mask=mask)))
+        return self.norm_mlp(x + self.drop(self.mlp(x)))
+
+
+class TextEncoder(nn.Module):
+    """Embeddings of tokens and places, normalised, then 0 or more layers."""
+
+    def __init__(self, vocab_size: int, width: int, heads: int, layers: int, max_tokens: int, dropout: float, pad: int):
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, width, padding_idx=pad)
+        self.places = nn.Embedding(max_tokens, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.drop = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(TextLayer(width, heads, dropout) for _ in range(layers))
+        initialise(self)
+        for table in (self.tokens, self.places):
+            nn.init.trunc_normal_(table.weight, std=0.02)
+        nn.init.zeros_(self.tokens.weight[pad].data)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """tokens (B, L) int64; mask bool, True where a row may attend, over (B, 1, L, L) -> (B, L, width)."""
+        length = tokens.shape[1]
+        if length > self.places.num_embeddings:
+            raise ValueError(f"{length} tokens where there are places for {self.places.num_embeddings}")
+        x = self.drop(self.norm(self.tokens(tokens) + self.places.weight[:length]))
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+
+_BERT = {  # BERT's names and ours; q, k and v are joined
+    "embeddings.word_embeddings.weight": "tokens.weight",
+    "embeddings.position_embeddings.weight": "places.weight",
+    "embeddings.LayerNorm": "norm",
+    "attention.output.dense": "attention.out",
+    "attention.output.LayerNorm": "norm_attention",
+    "intermediate.dense": "mlp.0",
+    "output.dense": "mlp.3",
+    "output.LayerNorm": "norm_mlp",
+}
+
+
+def load_bert(encoder: TextEncoder, folder: Path) -> None:
+    """Load BERT's weights from a folder with model.safetensors or pytorch_model.bin: as many layers as there are here.
+
+    Of a longer table of places the first rows are taken; the embedding of the first segment, which all our tokens are
+    in, is added to the words' places. Raises UserError naming the file and what is missing or has another shape.
+    """
+    path, state = _read_weights(folder)
+    state = {_plain_name(name): tensor for name, tensor in state.items()}
+    found = {}
+    for name, tensor in encoder.state_dict().items():
+        try:
+            given = _bert_tensor(name, state)
+        except KeyError as error:
+            raise UserError(f"{path}: no {error.args[0]}, which BERT's weights have") from error
+        if name == "places.weight":
+            given = given[: len(tensor)] + state.get("embeddings.token_type_embeddings.weight", torch.zeros(1, 1))[0]
+        if given.shape != tensor.shape:
+            raise UserError(f"{path}: {name} is {list(given.shape)} where this model has {list(tensor.shape)}")
+        found[name] = given
+    encoder.load_state_dict(found)
+
+
+def _plain_name(name: str) -> str:
+    """BERT's name without what some files put before it, and with today's words for a norm's weights."""
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _bert_tensor(name: str, state: dict[str, Tensor]) -> Tensor:
+    """The tensor that stands in BERT's weights for one of ours; KeyError with BERT's name."""
+    name = re.sub(r"^layers\.", "encoder.layer.", name)
+    if ".attention.qkv." in name:
+        parts = [name.replace(".attention.qkv.", f".attention.self.{part}.") for part in ("query", "key", "value")]
+        return torch.cat([state[part] for part in parts])
+    for theirs, ours in _BERT.items():
+        pattern = rf"(^|\.){re.escape(ours)}(\.|$)"
+        if re.search(pattern, name):
+            return state[re.sub(pattern, rf"\g<1>{theirs}\g<2>", name)]
+    return state[name]
+
+
+def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The weights of a folder, read without running anything in them."""
+    for path, read in (
+        (folder / "model.safetensors", load_file),
+        (folder / "pytorch_model.bin", lambda path: torch.load(path, map_location="cpu", weights_only=True)),
+    ):
+        if path.is_file():
+            try:
+                state = read(path)
+            except Exception as error:  # whatever a stranger's file makes of its reader
+                line = str(error).strip().partition("\n")[0]
+                raise UserError(f"{path}: cannot be read as weights ({line[:120]})") from error
+            if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+                raise UserError(f"{path}: not a state_dict, which maps names to tensors")
+            return path, state
+    raise UserError(f"{folder}: neither model.safetensors nor pytorch_model.bin is in it")
