@@ -71,6 +71,11 @@ class DropPath(nn.Module):
         return x * (kept / (1 - self.rate))
 
 
+def drop_path_rates(last: float, blocks: int) -> list[float]:
+    """Rates that rise linearly from 0 at the first of some blocks to `last`, as Swin and DeiT have them."""
+    return [last * number / max(blocks - 1, 1) for number in range(blocks)]
+
+
 def initialise(module: nn.Module) -> None:
     """Linear weights from a normal of std 0.02 cut at +-2, biases 0, LayerNorms 1 and 0, as ViT and Swin do."""
     for part in module.modules():

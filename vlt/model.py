@@ -23,50 +23,60 @@ class Fused(NamedTuple):
     image: Tensor  # B, N, width
 
 
-class Stream(nn.Module):
-    """One stream of a co-attention layer, pre-norm: over itself, over the other stream, then an MLP."""
+class Reading(nn.Module):
+    """One stream reads the other, pre-norm."""
 
-    def __init__(self, width: int, heads: int, dropout: float, reads_other: bool = True):
+    def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
-        self.norm_self = nn.LayerNorm(width)
-        self.over_self = Attention(width, heads, dropout)
-        if reads_other:
-            self.norm_other = nn.LayerNorm(width)
-            self.over_other = Attention(width, heads, dropout)
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, other: Tensor, mask: Tensor | None) -> Tensor:
+        """x (B, T, width), other (B, S, width); `mask` as `attention.attend` takes it -> (B, T, width)."""
+        return x + self.drop(self.attention(self.norm(x), other, mask))
+
+
+class Layer(nn.Module):
+    """A Transformer layer over one stream, pre-norm."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = MLP(width, 4 * width, dropout)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, other: Tensor | None, mask: Tensor | None, other_mask: Tensor | None) -> Tensor:
-        """x (B, T, width), other (B, S, width) or None: unread; masks as `attention.attend` takes them."""
-        x = x + self.drop(self.over_self(self.norm_self(x), mask=mask))
-        if other is not None:
-            x = x + self.drop(self.over_other(self.norm_other(x), other, mask=other_mask))
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, width) -> the same; `mask` as `attention.attend` takes it."""
+        x = x + self.drop(self.attention(self.norm_attention(x), mask=mask))
         return x + self.drop(self.mlp(self.norm_mlp(x)))
 
 
 class CrossFusion(nn.Module):
     """Two streams that read each other in every layer; under seq2seq the image stream does not read the text.
 
-    In a layer the image stream goes first and the text reads its result, so that the last layer's image stream still
-    counts for a loss on words alone.
+    Mixing image tokens among themselves is the backbone's work, so the image stream only reads; it does so first and
+    the text reads its result, so that the last layer's image stream still counts for a loss on words alone.
     """
 
     def __init__(self, config: Config):
         super().__init__()
         sizes = config.width, config.heads, config.dropout
-        # without a bidirectional objective the image stream would never use what reads the text
+        # without a bidirectional objective the image stream reads nothing
         both = "itm" in config.objectives or ("mlm" in config.objectives and config.mask == "bidirectional")
-        self.image = nn.ModuleList(Stream(*sizes, reads_other=both) for _ in range(config.fusion_layers))
-        self.text = nn.ModuleList(Stream(*sizes) for _ in range(config.fusion_layers))
+        self.image = nn.ModuleList(Reading(*sizes) for _ in range(config.fusion_layers if both else 0))
+        self.text = nn.ModuleList(Reading(*sizes) for _ in range(config.fusion_layers))
+        self.layers = nn.ModuleList(Layer(*sizes) for _ in range(config.fusion_layers))
 
     def forward(self, text: Tensor, image: Tensor, present: Tensor, mask: str) -> Fused:
         """text (B, L, width), image (B, N, width), present (B, L) bool -> both streams."""
-        over_text = text_mask(present, mask)
-        keys = text_mask(present, "bidirectional")
-        for image_layer, text_layer in zip(self.image, self.text, strict=True):
-            image = image_layer(image, text if mask == "bidirectional" else None, None, keys)
-            text = text_layer(text, image, over_text, None)
+        over_text, keys = text_mask(present, mask), text_mask(present, "bidirectional")
+        for number, layer in enumerate(self.layers):
+            if mask == "bidirectional":
+                image = self.image[number](image, text, keys)
+            text = layer(self.text[number](text, image, None), over_text)
         return Fused(text, image)
 
 
@@ -76,7 +86,7 @@ class MergedFusion(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         sizes = config.width, config.heads, config.dropout
-        self.layers = nn.ModuleList(Stream(*sizes, reads_other=False) for _ in range(config.fusion_layers))
+        self.layers = nn.ModuleList(Layer(*sizes) for _ in range(config.fusion_layers))
         self.kinds = nn.Parameter(torch.zeros(2, config.width))  # tells an image token from a word
 
     def forward(self, text: Tensor, image: Tensor, present: Tensor, mask: str) -> Fused:
@@ -84,7 +94,7 @@ class MergedFusion(nn.Module):
         stream = torch.cat([image + self.kinds[0], text + self.kinds[1]], dim=1)  # B, N + L, width
         allowed = merged_mask(present, image.shape[1], mask)
         for layer in self.layers:
-            stream = layer(stream, None, allowed, None)
+            stream = layer(stream, allowed)
         return Fused(stream[:, image.shape[1] :], stream[:, : image.shape[1]])
 
 

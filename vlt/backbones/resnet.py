@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from vlt.attention import DropPath
+from vlt.attention import DropPath, drop_path_rates
 from vlt.backbones.base import Backbone
 
 SIZES = {
@@ -87,7 +87,7 @@ class ResNet(Backbone):
         self.width = widths[-1] * expansion
         self.conv1 = FoldedConv(channels, stem, 7, stride=2, padding=3)
         self.bn1 = nn.BatchNorm2d(stem)
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
         width, side = stem, -(-image_size // 4)
         for stage, (inner, depth) in enumerate(zip(widths, depths, strict=True)):
             blocks = []

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from corpus_db.read import UserError
-from vlt.attention import MLP, DropPath, attend, initialise
+from vlt.attention import MLP, DropPath, attend, drop_path_rates, initialise
 from vlt.backbones.base import Backbone
 
 SIZES = {
@@ -148,7 +148,7 @@ class Swin(Backbone):
         self.channels, self.checkpointing = channels, checkpointing
         self.patches = nn.Conv2d(channels, width, PATCH, PATCH)
         self.patch_norm = nn.LayerNorm(width)
-        rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+        rates = iter(drop_path_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList()
         self.mergings = nn.ModuleList()
         for stage, (depth, count) in enumerate(zip(depths, heads, strict=True)):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from corpus_db.read import UserError
-from vlt.attention import MLP, Attention, DropPath, initialise
+from vlt.attention import MLP, Attention, DropPath, drop_path_rates, initialise
 from vlt.backbones.base import Backbone
 
 SIZES = {
@@ -72,8 +72,7 @@ class ViT(Backbone):
         self.patches = nn.Conv2d(channels, width, patch, patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.places = nn.Parameter(torch.zeros(1, 1 + side * side, width))
-        rates = torch.linspace(0, drop_path, depth).tolist()
-        self.blocks = nn.ModuleList(Block(width, heads, rate) for rate in rates)
+        self.blocks = nn.ModuleList(Block(width, heads, rate) for rate in drop_path_rates(drop_path, depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         initialise(self)
         nn.init.trunc_normal_(self.places, std=0.02)
