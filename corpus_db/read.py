@@ -3,22 +3,25 @@
 Plain dataclasses and arrays; the database's packages are imported only when a function is called.
 """
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
 from corpus_db.recent import data_folder, recall
+from corpus_db.workers import mapped
 
 if TYPE_CHECKING:
     import numpy as np
     from sqlalchemy import Engine
 
-__all__ = ["Pair", "Question", "UserError", "Version", "data_folder", "image", "questions", "version"]
+__all__ = ["Pair", "Question", "UserError", "Version", "data_folder", "image", "mapped", "questions", "version"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One frozen image-caption pair; `image_path` is absolute, a label that no vote decided is None."""
 
@@ -85,7 +88,7 @@ def version(key: str | None = None, db: str | None = None) -> Version:
             found = resolve(connection, key)
             select_pairs = select(*wanted).where(frozen.c.version_id == found.id).order_by(frozen.c.pair_id)
             rows = connection.execute(select_pairs).mappings()
-            pairs = tuple(Pair(**{**row, "image_path": _inside(root, row["image_path"])}) for row in rows)
+            pairs = tuple(_pair(root, row) for row in rows)
         return Version(found.name, found.manifest_sha256, shown(engine.url), pairs)
     finally:
         engine.dispose()
@@ -126,15 +129,19 @@ def questions(source: str, split: str | None = None, db: str | None = None) -> l
 def image(path: "str | PathLike[str]") -> "np.ndarray":
     """An image's pixels as a viewer shows them, uint8: (H, W) where all are grey, else (H, W, 3).
 
-    Pixels of more than 8 bits are spread from their 0.5 to their 99.5 percentile. Raises UserError naming the file.
+    Pixels of more than 8 bits are spread from their 0.5 to their 99.5 percentile. The formats and the largest size are
+    those of the image store. Raises UserError naming the file.
     """
     import numpy as np
     from PIL import Image
 
     from corpus_db.phash import canonical
+    from corpus_db.store import EXTENSIONS, MAX_PIXELS
 
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=tuple(EXTENSIONS)) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise ValueError(f"{opened.width} x {opened.height} pixels, more than {MAX_PIXELS:,}")
             opened.load()
             pixels = np.asarray(canonical(opened))
     except Exception as error:  # whatever a decoder makes of a stranger's bytes
@@ -160,6 +167,14 @@ def _engine(db: str | None) -> "Engine":
     if found is None:
         raise UserError("no corpus yet; make one with: make rgc")
     return open_readonly(found)
+
+
+_REPEATED = ("modality", "plane", "region", "laterality", "split", "source")  # one string for all pairs is enough
+
+
+def _pair(root: Path, row: Mapping[Any, Any]) -> Pair:
+    shared = {name: sys.intern(row[name]) for name in _REPEATED if row[name] is not None}
+    return Pair(**{**row, **shared, "image_path": _inside(root, row["image_path"])})
 
 
 def _inside(root: Path, path: str) -> str:

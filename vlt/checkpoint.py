@@ -1,6 +1,6 @@
 """Checkpoints that survive what may happen while they are written, and are not trusted when they are read.
 
-A checkpoint is a file and, written after it, a marker with its hash; one without its marker, or that is not what the
+A checkpoint is a file and, written after it, a marker with its hash. One without its marker, or that is not what the
 marker says, is passed over for the one before.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from corpus_db.read import UserError
 from vlt.pack import written
 
 KEPT = 2  # checkpoints: the newest, and one to fall back to
@@ -19,21 +20,35 @@ Say = Callable[[str], None]
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Write the state after a step; older checkpoints but KEPT - 1 go only when it is on the disk."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the state after a step, then remove all but the KEPT newest up to it, and what kills have left behind.
+
+    Raises UserError where it cannot be written; then the checkpoints before are as they were.
+    """
     path = folder / f"step-{step:08}.pt"
-    with written(path) as file:
-        torch.save(state, file)
-    with written(path.with_suffix(".json")) as file:
-        file.write(json.dumps({"sha256": _sha256(path), "step": step}).encode())
-    for old in sorted(folder.glob("step-*.json"), reverse=True)[KEPT:]:
-        old.unlink(missing_ok=True)  # the marker first: a file without one counts for nothing
-        old.with_suffix(".pt").unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written(path) as file:
+            torch.save(state, file)
+        with written(path.with_suffix(".json")) as file:
+            file.write(json.dumps({"sha256": _sha256(path), "step": step}).encode())
+    except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
+        raise UserError(
+            f"{path}: cannot be written ({_line(error)}); free some space, then go on: {_go_on(folder)}"
+        ) from error
+    upto = sorted(marker for marker in folder.glob("step-*.json") if marker.stem <= path.stem)
+    kept = {marker.stem for marker in upto[-KEPT:]}
+    for old in sorted([*folder.glob("step-*"), *folder.glob(".step-*")]):  # a marker (.json) goes before its file (.pt)
+        if old.stem not in kept:
+            old.unlink(missing_ok=True)
 
 
 def newest(folder: Path, say: Say = lambda line: None) -> tuple[int, dict[str, Any]] | None:
-    """The newest whole checkpoint as (step, state), on the CPU; None where there is none. Says what it skips."""
-    for marker in sorted(folder.glob("step-*.json"), reverse=True):
+    """The newest whole checkpoint as (step, state), on the CPU; None where none was ever written.
+
+    Says which it passes over; UserError where there are some and none is whole.
+    """
+    markers = sorted(folder.glob("step-*.json"), reverse=True)
+    for marker in markers:
         path = marker.with_suffix(".pt")
         try:
             told = json.loads(marker.read_text())
@@ -41,9 +56,18 @@ def newest(folder: Path, say: Say = lambda line: None) -> tuple[int, dict[str, A
                 raise ValueError("its bytes are not those that were written")
             return int(told["step"]), torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # whatever a damaged file makes of its reader
-            why = str(error).partition("\n")[0] or type(error).__name__
-            say(f"{path}: damaged, passed over for the checkpoint before ({why[:120]})")
+            say(f"{path}: damaged, passed over for the checkpoint before it ({_line(error)})")
+    if markers:
+        raise UserError(f"{folder}: none of its checkpoints is whole; begin a new run")
     return None
+
+
+def _go_on(folder: Path) -> str:
+    return f"python cli.py pretrain --resume {folder.parent.name}"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().partition("\n")[0] or type(error).__name__)[:150]
 
 
 def _sha256(path: Path) -> str:

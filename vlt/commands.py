@@ -2,10 +2,12 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 SIZES = {
     "swin": {"nano": "swin_nano", "tiny": "swin_t", "small": "swin_s", "base": "swin_b"},
@@ -111,7 +113,8 @@ def pretrain(
 ) -> None:
     """Pre-train a model on a corpus version; interrupted, it goes on with --resume.
 
-    On a CPU the size is nano. All is kept in runs/NAME/.
+    On a CPU the size is nano, on CUDA the paper's. All is kept in runs/NAME/; docs/pretrain.md tells the settings.
+    Several cards: torchrun --nproc-per-node 8 cli.py pretrain ...
 
     \b
     Example:
@@ -119,6 +122,8 @@ def pretrain(
       python cli.py pretrain --backbone vit --objectives mlm,itm,itc:0.5 --steps 500 --name trial
       python cli.py pretrain --resume trial
     """
+    if resume:
+        _refuse_with_resume(ctx)
     from vlt import start
 
     given = {key: value for key, value in given.items() if value is not None} | settings
@@ -197,8 +202,19 @@ def embed(run: str, output: Path | None, images: tuple[Path, ...]) -> None:
     click.echo(f"{output}: {len(images)} vectors of {vectors.shape[1]}")
 
 
+def _refuse_with_resume(ctx: click.Context) -> None:
+    """UsageError for an option that chooses what a run, once begun, has chosen for good."""
+    for name in ("backbone", "size", "corpus", "preset", "init_backbone", "init_text", "name"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} does not go with --resume: a run goes on as it began")
+
+
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)  # a bar makes room for it
+    sys.stderr.flush()
 
 
 COMMANDS = (pretrain, runs_, predict, embed)

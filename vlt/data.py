@@ -3,13 +3,10 @@
 The n-th batch is a function of the seed and n alone: resuming at a step needs nothing but its number.
 """
 
-import hashlib
-import json
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +16,12 @@ from torch.utils.data import Dataset
 
 from corpus_db.read import Pair, UserError, Version
 from vlt.augment import DRAWS
-from vlt.pack import COLOUR, GREY, Pack, written
+from vlt.captions import captions, fingerprint
+from vlt.pack import CAPTIONS, COLOUR, GREY, Pack
 from vlt.text import Tokenizer
-from vlt.words import classify, signature
 
 GROUP = 4  # rows of one kind that a hard group holds
 IDS = ("image_id", "caption_id", "case_id", "cluster_id", "kind")
-_WORDS = 1  # raise it when `words` would class words otherwise
 
 
 @dataclass(frozen=True)
@@ -123,12 +119,15 @@ class CorpusDataset(Dataset):
         self.pairs = [pair for pair in version.pairs if pair.split == split and pair.sha256 in pack.where]
         if not self.pairs:
             raise UserError(f"version {version.name}: its {split} split holds no pair with a readable image")
-        self.pack, self.channels, self.pad = pack, channels, tokenizer.pad
+        self.grey, self.colour, self.channels, self.pad = pack.grey, pack.colour, channels, tokenizer.pad
         self.length, self.max_tokens = length, max_tokens
         self.where = np.array([pack.where[pair.sha256] for pair in self.pairs])
-        self.ids = {name: np.array([_number(told) for told in map(tell, self.pairs)]) for name, tell in _TOLD.items()}
-        self.kind = np.array([_number(_kind(pair)) if pair.modality else -1 for pair in self.pairs])
-        self.tokens, self.offsets, self.signatures = _tokens(pack.folder, self.pairs, tokenizer, split, max_tokens)
+        self.ids = {
+            name: np.array([fingerprint(told) for told in map(tell, self.pairs)]) for name, tell in _TOLD.items()
+        }
+        self.kind = np.array([fingerprint(_kind(pair)) if pair.modality else -1 for pair in self.pairs])
+        texts = [pair.caption for pair in self.pairs]
+        self.tokens, self.offsets, self.signatures = captions(pack.folder / CAPTIONS, texts, tokenizer, max_tokens)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -143,13 +142,13 @@ class CorpusDataset(Dataset):
 
     def images(self, rows: np.ndarray) -> Tensor:
         """The pixels of rows (B,): uint8 (B, C, S, S)."""
-        size = self.pack.grey.shape[1]
+        size = self.grey.shape[1]
         found = np.empty((len(rows), self.channels, size, size), np.uint8)
         kinds, places = self.where[rows].T
         grey, colour = np.flatnonzero(kinds == GREY), np.flatnonzero(kinds == COLOUR)
-        found[grey] = self.pack.grey[places[grey]][:, None]
+        found[grey] = self.grey[places[grey]][:, None]
         if len(colour):
-            pixels = self.pack.colour[places[colour]]  # B, S, S, 3
+            pixels = self.colour[places[colour]]  # B, S, S, 3
             if self.channels == 1:  # ITU-R BT.601, as Pillow's mode L
                 found[colour, 0] = (pixels @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8)
             else:
@@ -192,43 +191,6 @@ def _kind(pair: Pair) -> str:
     return "\n".join(str(label) for label in (pair.modality, pair.plane, pair.region))
 
 
-def _number(told: str) -> int:
-    """A number that stands for a string, the same anywhere: 63 bits of its hash."""
-    return int.from_bytes(hashlib.blake2b(told.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
-
-
-def _tokens(
-    folder: Path, pairs: Sequence[Pair], tokenizer: Tokenizer, split: str, max_tokens: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens, word numbers and word classes int32 (3, T), offsets (M + 1,) into them, and signatures (M,).
-
-    Kept beside the pack, under the tokenizer's hash.
-    """
-    captions = hashlib.sha256(json.dumps([pair.caption for pair in pairs]).encode()).hexdigest()
-    name = f"tokens-{tokenizer.sha256[:16]}-{captions[:16]}-{max_tokens}-{_WORDS}.{{}}.npy"
-    paths = [folder / name.format(part) for part in ("tokens", "offsets", "signatures")]
-    if not all(path.exists() for path in paths):
-        for path, array in zip(paths, _tokenized(pairs, tokenizer, max_tokens), strict=True):
-            with written(path) as file:
-                np.save(file, array)
-    tokens, offsets, signatures = (np.load(path, mmap_mode="r") for path in paths)
-    return tokens, np.asarray(offsets), np.asarray(signatures)
-
-
-def _tokenized(
-    pairs: Sequence[Pair], tokenizer: Tokenizer, max_tokens: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    columns: list[np.ndarray] = []
-    signatures = []
-    for pair, encoded in zip(pairs, tokenizer.encode_batch([pair.caption for pair in pairs], max_tokens), strict=True):
-        words = tokenizer.word_strings(pair.caption)
-        kinds = [*classify(words), 0]  # the last stands for specials, whose word is -1
-        columns.append(np.array([encoded.ids, encoded.words, [kinds[word] for word in encoded.words]], np.int32))
-        signatures.append(_number("\n".join(sorted(signature(words)))))
-    offsets = np.cumsum([0, *(column.shape[1] for column in columns)])
-    return np.concatenate(columns, axis=1), offsets, np.array(signatures)
-
-
 Prepare = Callable[[Batch, torch.Generator, int], Batch]  # batch of all ranks, its generator, its number
 
 
@@ -252,26 +214,25 @@ class Batches:
         world: int = 1,
     ):
         self.datasets = [dataset for dataset, _ in datasets]
-        shares = np.cumsum([weight for _, weight in datasets])
-        self.edges = [0.0, *(shares[:-1] / shares[-1]).tolist(), 1.0]
-        self.batch_size, self.seed, self.prepare = batch_size, seed, prepare
+        self.offsets = np.cumsum([0, *map(len, self.datasets)])[:-1].tolist()  # where the rows of each begin
+        weights = [weight for _, weight in datasets]
+        self.shares = [weight / sum(weights[place:]) for place, weight in enumerate(weights)]  # of what is left by then
+        self.batch_size, self.seed, self.prepare = batch_size, seed % 2**63, prepare  # NumPy wants no negative seed
         self.hard, self.accumulate, self.rank, self.world = hard, accumulate, rank, world
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
     def rows(self, number: int) -> list[np.ndarray]:
         """The rows of each data set in the number-th batch of all ranks."""
-        wanted, left = [], self.batch_size
-        for which in range(len(self.datasets)):
-            begin, end = (self._taken(which, at) for at in (number, number + 1))
-            end = min(end, begin + left)
-            left -= max(end - begin, 0)
-            wanted.append(self._stream(which, begin, end))
-        return wanted
+        ranges = zip(self._taken(number), self._taken(number + 1), strict=True)
+        return [self._stream(which, begin, end) for which, (begin, end) in enumerate(ranges)]
 
-    def _taken(self, which: int, number: int) -> int:
-        """How many rows of a data set the batches before the number-th took."""
-        low, high = (int(number * self.batch_size * edge) for edge in self.edges[which : which + 2])
-        return high - low
+    def _taken(self, number: int) -> list[int]:
+        """How many rows of each data set the batches before the number-th took."""
+        left, taken = number * self.batch_size, []
+        for share in self.shares:
+            taken.append(int(left * share))
+            left -= taken[-1]
+        return taken
 
     def _stream(self, which: int, begin: int, end: int) -> np.ndarray:
         """Rows begin .. end of a data set's endless stream of epochs."""
@@ -287,7 +248,7 @@ class Batches:
         """A data set's rows as an epoch takes them."""
         if (which, epoch) not in self._orders:
             chance = np.random.default_rng([self.seed, which, epoch])
-            order = grouped(self.datasets[which].kind, self.hard, chance)
+            order = grouped(self.datasets[which].kind, self.datasets[which].ids["case_id"], self.hard, chance)
             self._orders = {key: kept for key, kept in self._orders.items() if key[0] != which} | {
                 (which, epoch): order
             }
@@ -299,7 +260,7 @@ class Batches:
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0]))
         some = [
             replace(dataset.batch(mine, images=False), rows=torch.from_numpy(mine + offset))
-            for dataset, mine, offset in zip(self.datasets, rows, self._offsets(), strict=True)
+            for dataset, mine, offset in zip(self.datasets, rows, self.offsets, strict=True)
             if len(mine)
         ]
         whole = self.prepare(joined(some, self.datasets[0].pad), generator, number)
@@ -307,13 +268,10 @@ class Batches:
         parts = [whole.part(part, self.accumulate) for part in range(self.accumulate)]
         return [self._with_images(part.share(self.rank, self.world)) for part in parts]
 
-    def _offsets(self) -> list[int]:
-        return [0, *np.cumsum([len(dataset) for dataset in self.datasets])[:-1].tolist()]
-
     def _with_images(self, batch: Batch) -> Batch:
         images = [
             dataset.images(batch.rows[of_it].numpy() - offset)
-            for dataset, offset in zip(self.datasets, self._offsets(), strict=True)
+            for dataset, offset in zip(self.datasets, self.offsets, strict=True)
             if (of_it := (batch.rows >= offset) & (batch.rows < offset + len(dataset))).any()
         ]  # the rows are in the order of their data sets
         return replace(batch, images=torch.cat(images))
@@ -360,17 +318,27 @@ class Batches:
             worker.join()
 
 
-def grouped(kind: np.ndarray, hard: float, chance: np.random.Generator) -> np.ndarray:
-    """Every row once, in random order, a share `hard` of them in groups of GROUP rows of one kind, side by side."""
+def grouped(kind: np.ndarray, case: np.ndarray, hard: float, chance: np.random.Generator) -> np.ndarray:
+    """Every row once, in random order, a share `hard` of them in groups of GROUP rows of one kind, side by side.
+
+    A group's rows are of different cases where the kind has enough of them.
+    """
     rows = chance.permutation(len(kind))
-    by_kind = rows[np.argsort(kind[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(kind[by_kind], prepend=np.iinfo(np.int64).min))
-    groups, single = [], []
-    for members in np.split(by_kind, starts[1:]):
-        whole = len(members) // GROUP * GROUP if kind[members[0]] >= 0 else 0
-        groups += list(members[:whole].reshape(-1, GROUP))
-        single.append(members[whole:])
-    chance.shuffle(groups)
-    wanted = min(len(groups), round(len(rows) * hard / GROUP))
-    units = [*groups[:wanted], *np.concatenate([*groups[wanted:], *single])[:, None]] if len(rows) else []
-    return np.concatenate([units[place] for place in chance.permutation(len(units))]).astype(np.int64)
+    turn = _earlier(case[rows])  # of a kind come each case's first row, then its second, ...
+    rows = rows[np.lexsort((turn, kind[rows]))]
+    place = _earlier(kind[rows])
+    _, which, counts = np.unique(kind[rows], return_inverse=True, return_counts=True)
+    begins = (place % GROUP == 0) & (place + GROUP <= counts[which]) & (kind[rows] >= 0)
+    begins = chance.permutation(np.flatnonzero(begins))[: round(len(rows) * hard / GROUP)]
+    unit = np.arange(len(rows))  # what stays side by side: a group, or one row
+    unit[begins[:, None] + np.arange(GROUP)] = begins[:, None]
+    return rows[np.argsort(chance.permutation(len(rows))[unit], kind="stable")]
+
+
+def _earlier(values: np.ndarray) -> np.ndarray:
+    """How many equal values stand before each value."""
+    order = np.argsort(values, kind="stable")
+    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
+    found = np.empty(len(values), np.int64)
+    found[order] = np.arange(len(values)) - np.repeat(first, counts)
+    return found

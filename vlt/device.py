@@ -1,9 +1,13 @@
-"""Where a run computes and in which precision, and how fast that is at best."""
+"""Where a run computes, in which precision and beside which other processes; and how fast that is at best."""
 
+import atexit
 import os
+import resource
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -11,30 +15,71 @@ import torch.distributed as dist
 from corpus_db.read import UserError
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# dense operations a second in bf16 and fp16, from NVIDIA's data sheets; TF32's rate is half of it
+_PEAKS = {
+    "H200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+}
 
 
-def start() -> tuple[torch.device, int, int]:
-    """(device, rank, world); under `torchrun` the processes are joined, by NCCL on CUDA and by Gloo on CPUs."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+class Place(NamedTuple):
+    """A device, and which of how many processes this is."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+
+def start() -> Place:
+    """This process's place; under `torchrun` the processes are joined first, by NCCL on CUDA and by Gloo on CPUs."""
     cuda = torch.cuda.is_available()
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return torch.device("cuda" if cuda else "cpu"), 0, 1
+    if cuda:  # on the CPU, fp32 stays fp32
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        torch.backends.cudnn.conv.fp32_precision = "tf32"  # type: ignore[attr-defined]
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Place(torch.device("cuda" if cuda else "cpu"))
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-    return device, dist.get_rank(), dist.get_world_size()
+        atexit.register(dist.destroy_process_group)
+    return Place(device, dist.get_rank(), dist.get_world_size())
+
+
+def on_first(place: Place, make: Callable[[], Any]) -> Any:
+    """What `make` gives on the first rank, on all; a UserError there is one on all of them."""
+    if place.world == 1:
+        return make()
+    told: list[Any] = [None, None]
+    if place.rank == 0:
+        try:
+            told = [make(), None]
+        except UserError as error:
+            told = [None, str(error)]
+    dist.broadcast_object_list(told, src=0)
+    if told[1] is not None:
+        raise UserError(told[1])
+    return told[0]
 
 
 def precision(asked: str, device: torch.device) -> str:
     """auto: bf16 where the device computes in it, else fp16 on CUDA and fp32 on a CPU. UserError for what cannot be."""
     cuda = device.type == "cuda"
-    native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16()
     if asked == "fp16" and not cuda:
         raise UserError("precision fp16 is for CUDA; on a CPU give fp32 or auto")
     if asked != "auto":
         return asked
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16()
     return "bf16" if native else "fp16" if cuda else "fp32"
 
 
@@ -52,21 +97,26 @@ def autocast(name: str, device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if name == "fp32" else torch.autocast(device.type, _TYPES[name])
 
 
-def gemm_rate(name: str, device: torch.device, size: int = 2048) -> float:
-    """Floating-point operations a second of a large matrix product: the rate that MFU is a share of."""
+def peak(name: str, device: torch.device) -> float:
+    """Operations a second that MFU is a share of: of a known card by its data sheet, else of a large product."""
+    if device.type == "cuda":
+        card = torch.cuda.get_device_name(device)
+        known = next((rate for part, rate in _PEAKS.items() if part in card), None)
+        if known is not None:
+            return known / 2 if name == "fp32" else known
+    size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device, dtype=_TYPES[name]) for _ in range(2))
     rates = []
     for _ in range(4):
-        synchronise(device)
+        _synchronise(device)
         begun = time.perf_counter()
         a @ b
-        synchronise(device)
+        _synchronise(device)
         rates.append(2 * size**3 / (time.perf_counter() - begun))
     return max(rates)
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait for what the device has been given."""
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -75,8 +125,6 @@ def memory(device: torch.device) -> int:
     """Bytes at most in use so far: of the card on CUDA, of the process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource
-
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

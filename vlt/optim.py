@@ -1,37 +1,36 @@
-"""The optimiser: which parameters decay and at which rate they learn, and the rate over a run."""
+"""The optimiser: which parameters decay and at which rate they learn, the rate over a run, averaged weights."""
 
+import copy
 import math
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vlt.config import Config
 
 LOWEST = 0.01  # share of the peak rate that the cosine ends at
+_TABLES = ("places", "position", "pos_embedding", "bias_table", "class_token", "kinds")
 
 
 def optimiser(model: nn.Module, config: Config) -> torch.optim.AdamW:
-    """AdamW with four groups: the backbone or the rest, with decay or without.
+    """AdamW with up to four groups: the backbone or the rest, with decay or without.
 
     Vectors (biases, norms) and tables of places do not decay: pulling them to zero says nothing about the data.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        decays = parameter.ndim > 1 and not any(part in name for part in ("places", "position", "bias_table", "kinds"))
+        decays = parameter.ndim > 1 and not any(part in name for part in _TABLES)
         groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "weight_decay": config.weight_decay if decays else 0.0,
-                "share": config.backbone_rate if of_backbone else 1.0,
-            }
-            for (of_backbone, decays), parameters in groups.items()
-        ],
-        lr=config.rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+    described = [
+        {
+            "params": parameters,
+            "weight_decay": config.weight_decay if decays else 0.0,
+            "share": config.backbone_rate if of_backbone else 1.0,
+        }
+        for (of_backbone, decays), parameters in groups.items()
+    ]
+    return torch.optim.AdamW(described, lr=config.rate, betas=(0.9, 0.98), fused=True)
 
 
 def rate(step: int, config: Config) -> float:
@@ -47,3 +46,19 @@ def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
     """Let each group learn at its share of a rate."""
     for group in optimizer.param_groups:
         group["lr"] = value * group["share"]
+
+
+class Average:
+    """An exponential average of a model's weights; what is no weight (norms' statistics) is the model's own."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.model = copy.deepcopy(model).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after a step, more of them early on: random first weights would outlast a short run."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        get_ema_multi_avg_fn(decay)(list(self.model.parameters()), list(model.parameters()), None)
+        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)

@@ -3,9 +3,10 @@
 The file is safetensors (no code in it): the weights, and as its metadata the config and the vocabulary.
 """
 
+import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
 from corpus_db.read import UserError
@@ -25,7 +26,7 @@ from vlt.pack import letterbox, written
 from vlt.text import Tokenizer
 
 FILE = "model.safetensors"
-LARGEST = 4 << 30  # parameters that a config may ask for, before memory is taken
+AT_ONCE = 32  # images or texts that are embedded in one pass
 Picture = str | Path | Image.Image | np.ndarray
 
 
@@ -33,12 +34,11 @@ def save(model: VLT, tokenizer: Tokenizer, path: Path) -> None:
     """Write the weights, config and vocabulary into one file, which is there whole or not at all."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     told = {"config": model.config.to_json(), "vocabulary": json.dumps(tokenizer.vocabulary), "format": "rgc-vlt 1"}
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        save_file(weights, temporary, metadata=told)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with written(path) as file:
+            file.write(serialised(weights, told))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
@@ -51,19 +51,27 @@ def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
                 f"{path.parent}: its training has not ended; go on with: pretrain --resume {path.parent.name}"
             )
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, tokenizer = _read(path)
+    return Model(model.to(where), tokenizer)
+
+
+def _read(path: Path) -> tuple[VLT, Tokenizer]:
+    """Of a file that anybody may have written: its tensors' shapes are checked before they take memory."""
     try:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
             config = Config.from_json(told["config"])
             tokenizer = Tokenizer(json.loads(told["vocabulary"]))
             with torch.device("meta"):  # shapes alone: a stranger's config takes no memory
-                model = VLT(config, len(tokenizer), tokenizer.pad)
-            _check(model, file)
-            model = model.to_empty(device="cpu")
+                _check(VLT(config, len(tokenizer), tokenizer.pad), file)
+            model = VLT(config, len(tokenizer), tokenizer.pad)  # again: buffers that no file holds get their values
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (KeyError, SafetensorError, json.JSONDecodeError, TypeError) as error:
-        raise UserError(f"{path}: not a model that `pretrain` or `save` wrote ({error})") from error
-    return Model(model.to(where).eval(), tokenizer)
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, SafetensorError) as error:
+        line = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a model that `pretrain` or `save` wrote ({line[:120]})") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return model.eval(), tokenizer
 
 
 def _check(model: VLT, file: Any) -> None:
@@ -72,7 +80,13 @@ def _check(model: VLT, file: Any) -> None:
     given = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     if wanted != given:
         odd = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
-        raise UserError(f"{len(odd)} tensors are not those of its config, the first {odd[0]}: {given.get(odd[0])}")
+        raise UserError(
+            f"{len(odd)} tensors are not those of its config, the first {odd[0]!r:.90}: {given.get(odd[0])}"
+        )
+
+
+def _parts(items: Sequence) -> Iterator[Sequence]:
+    return (items[first : first + AT_ONCE] for first in range(0, len(items), AT_ONCE))
 
 
 class Model:
@@ -92,25 +106,28 @@ class Model:
     @torch.no_grad()
     def embed(self, images: Sequence[Picture] = (), texts: Sequence[str] = ()) -> dict[str, Tensor]:
         """Unit vectors "image" (n, D) and "text" (m, D), float32: comparable if the model learned itc."""
-        found = {}
+        vlt, found = self.vlt, {}
         if len(images):
-            found["image"] = self.vlt.embed_image(self._image_tokens(images)).float().cpu()
+            parts = [vlt.embed_image(self._image_tokens(part)) for part in _parts(images)]
+            found["image"] = torch.cat(parts).float().cpu()
         if len(texts):
-            tokens, present = self._tokens(texts)
-            found["text"] = self.vlt.embed_text(self.vlt.encode_text(tokens, present)).float().cpu()
+            parts = [vlt.embed_text(vlt.encode_text(*self._tokens(part))) for part in _parts(texts)]
+            found["text"] = torch.cat(parts).float().cpu()
         return found
 
     @torch.no_grad()
     def caption(self, image: Picture, beams: int = 3) -> str:
-        """A caption, by beam search under the seq2seq mask; UserError if the model learned no captioning."""
+        """A caption, by beam search under the seq2seq mask; UserError if the model learned no captioning (lm)."""
+        if beams < 1:
+            raise UserError(f"beams {beams}: give 1 or more")
         return self._continued(self._image_tokens([image]), [self.tokenizer.cls], beams)
 
     @torch.no_grad()
     def answer(self, image: Picture, question: str, choices: Sequence[str] = ()) -> str:
         """An answer to a question about an image.
 
-        Each [MASK] in the question is filled in (a model that learned mlm); of `choices` the one is given that most
-        likely follows the question; else the question is continued (both: a model that learned lm).
+        Each [MASK] in the question is filled in with a word (a model that learned mlm); of `choices` the one is given
+        that most likely follows the question; else the question is continued (both: a model that learned lm).
         """
         seen = self._image_tokens([image])
         if "[MASK]" in question:
@@ -127,10 +144,12 @@ class Model:
 
     def _pixels(self, image: Picture) -> np.ndarray:
         """uint8 (C, S, S), as `data.CorpusDataset` gives it."""
-        if isinstance(image, str | Path):
+        if isinstance(image, Image.Image):
+            file = io.BytesIO()
+            image.save(file, "TIFF")  # lossless in every mode; read as a file is, deep and transparent ones too
+            image = read_image(file)  # type: ignore[arg-type]
+        elif not isinstance(image, np.ndarray):
             image = read_image(image)
-        elif isinstance(image, Image.Image):
-            image = np.asarray(image if image.mode == "L" else image.convert("RGB"))
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
             raise UserError(f"image {image.dtype} {image.shape}: give uint8 of (H, W) or (H, W, 3)")
         boxed = letterbox(image, self.config.image_size)
@@ -151,12 +170,12 @@ class Model:
             learned = ", ".join(self.config.objectives)
             raise UserError(f"this model learned {learned}; for this give pretrain --objectives ...,{objective}")
 
-    def _next_words(self, image: Tensor, ids: Tensor) -> Tensor:
-        """Log-probabilities (B, L, V) of what follows each token of ids (B, L)."""
+    def _next_words(self, image: Tensor, ids: Tensor, first: int) -> Tensor:
+        """Log-probabilities (B, L - first, V) of what follows each token of ids (B, L) from the `first` on."""
         present = torch.ones_like(ids, dtype=torch.bool)
         text = self.vlt.encode_text(ids, present, "seq2seq")
         fused = self.vlt.fuse(text, image.expand(len(ids), -1, -1), present, "seq2seq")
-        return self.vlt.word_logits(fused.text).float().log_softmax(-1)
+        return self.vlt.word_logits(fused.text[:, first:]).float().log_softmax(-1)
 
     def _continued(self, image: Tensor, prompt: list[int], beams: int) -> str:
         """What most likely follows, by beam search; the mean log-probability of a token ranks."""
@@ -166,9 +185,9 @@ class Model:
         closed: list[tuple[float, list[int]]] = []
         while open_ and len(open_[0][1]) < self.config.max_tokens:
             ids = torch.tensor([one for _, one in open_], device=self.device)
-            following = self._next_words(image, ids)[:, -1]
+            following = self._next_words(image, ids, ids.shape[1] - 1)[:, 0]
             following[:, silent.to(self.device)] = -math.inf
-            best = following.topk(beams, dim=1)
+            best = following.topk(min(beams, following.shape[1]), dim=1)
             grown = [
                 (score + gain, [*one, token])
                 for (score, one), gains, tokens in zip(open_, best.values.tolist(), best.indices.tolist(), strict=True)
@@ -190,9 +209,8 @@ class Model:
         asked = whole[len(prompt) :]
         if not asked:
             raise UserError(f"{choice!r}: nothing of it fits behind the question in {self.config.max_tokens} tokens")
-        told = self._next_words(image, torch.tensor([whole], device=self.device))[0]
-        places = range(len(prompt) - 1, len(whole) - 1)
-        return sum(float(told[place, token]) for place, token in zip(places, asked, strict=True)) / len(asked)
+        told = self._next_words(image, torch.tensor([whole[:-1]], device=self.device), len(prompt) - 1)[0]
+        return float(told.gather(1, torch.tensor(asked, device=self.device)[:, None]).mean())
 
     def _filled(self, image: Tensor, question: str) -> str:
         self._needs("mlm")
@@ -207,9 +225,9 @@ class Model:
         mask = self.config.mask
         fused = self.vlt.fuse(self.vlt.encode_text(tokens, present, mask), image, present, mask)
         logits = self.vlt.word_logits(fused.text)[0]
-        plain = torch.from_numpy(self.tokenizer.plain).to(self.device)
-        words = [int(plain[logits[place, plain].argmax()]) for place in (tokens[0] == self.tokenizer.mask).nonzero()]
-        return self.tokenizer.decode(words)
+        whole = [number for number in self.tokenizer.plain if not self.tokenizer.vocabulary[number].startswith("##")]
+        hidden = tokens[0] == self.tokenizer.mask
+        return self.tokenizer.decode(whole[best] for best in logits[hidden][:, whole].argmax(1).tolist())
 
 
 def write_array(array: np.ndarray, path: Path) -> None:

@@ -4,11 +4,14 @@ runs/NAME/ holds config.json, vocab.txt, corpus.json (versions with their manife
 metrics.jsonl, curves.png, checkpoints/ and, at the end, model.safetensors.
 """
 
+import fcntl
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +64,22 @@ class Run:
             pass
         return [record for record in found if isinstance(record, dict)]
 
-    def scores(self) -> dict[str, float]:
-        """The last evaluation."""
-        return next((record for record in reversed(self.records()) if record.get("kind") == "eval"), {})
+    def weights(self) -> dict[str, str | None]:
+        """The files that it began with: {"backbone": PATH, "text": PATH}, or {}."""
+        try:
+            return dict(json.loads((self.folder / "environment.json").read_text())["weights"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.folder / 'environment.json'}: damaged ({error})") from error
 
 
-def create(folder: Path, config: Config, corpora: Sequence[Corpus], tokenizer: Tokenizer) -> Run:
-    """A new run's folder; UserError where there is one of that name."""
+def create(
+    folder: Path,
+    config: Config,
+    corpora: Sequence[Corpus],
+    tokenizer: Tokenizer,
+    weights: dict[str, str | None] | None = None,
+) -> Run:
+    """A new run's folder; UserError where there is one of that name. `weights`: the files that it begins with."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -79,12 +91,12 @@ def create(folder: Path, config: Config, corpora: Sequence[Corpus], tokenizer: T
     for name, text in (
         ("vocab.txt", tokenizer.text()),
         ("corpus.json", json.dumps(told, indent=1)),
-        ("environment.json", json.dumps(environment(), indent=1)),
+        ("environment.json", json.dumps(environment() | {"weights": weights or {}}, indent=1)),
         ("config.json", config.to_json()),  # the last: a folder without it is no run
     ):
         with written(folder / name) as file:
             file.write(text.encode())
-    return Run(folder, config, told)
+    return open_run(folder)  # as a resume reads it: the order of the objectives is that of the sum of their losses
 
 
 def open_run(name: str | Path) -> Run:
@@ -95,20 +107,49 @@ def open_run(name: str | Path) -> Run:
         raise UserError(f"{name}: no such run; there are: {known}")
     try:
         corpora = json.loads((folder / "corpus.json").read_text())
-        return Run(folder, Config.from_json((folder / "config.json").read_text()), corpora)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: a damaged run ({error})") from error
-
-
-def refuse_changes(run: Run, corpora: Sequence[Corpus]) -> None:
-    """UserError, naming the difference, where a version is no more what the run began with."""
-    for before, corpus in zip(run.corpora, corpora, strict=True):
-        now = corpus.version.manifest_sha256
-        if before["manifest_sha256"] != now:
-            raise UserError(
-                f"{run.folder}: version {corpus.version.name} has changed since the run began: its manifest is "
-                f"{now[:12]} and was {before['manifest_sha256'][:12]}; a run cannot go on with other data"
+        for corpus in corpora:  # a file from anywhere: it must hold what is asked of it later
+            Corpus(
+                Version(corpus["version"], corpus["manifest_sha256"][:], corpus["database"], ()), corpus["weight"] * 1.0
             )
+        return Run(folder, Config.from_json((folder / "config.json").read_text()), corpora)
+    except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        raise UserError(f"{folder}: a damaged run ({str(error) or type(error).__name__})") from error
+
+
+def made_of(config: Config, tokenizer: Tokenizer, corpora: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What must stay the same for a run to go on, by name: settings, vocabulary, data (as `Corpus.told` gives it)."""
+    told: dict[str, Any] = {"vocabulary": tokenizer.sha256}
+    for corpus in corpora:
+        told[f"the manifest of version {corpus['version']}"] = corpus["manifest_sha256"]
+        told[f"the weight of version {corpus['version']}"] = corpus["weight"]
+    return json.loads(config.to_json()) | told
+
+
+def refuse_changes(run: Run, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """UserError naming the first thing that is no more as it was when the run began."""
+    for name in [*before, *(now.keys() - before.keys())]:
+        if before.get(name) != now.get(name):
+            then, here = (_short(values.get(name)) for values in (before, now))
+            raise UserError(
+                f"{run.folder}: {name} was {then} when the run began and is {here} now; a run goes on only with what "
+                "it began with: give that back, or begin another run"
+            )
+
+
+def _short(value: Any) -> str:
+    shown = f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else repr(value)  # a hash
+    return shown if value is not None else "not there"
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """One process trains a run. UserError where another does; the system lets go of the lock if that one dies."""
+    with open(run.folder / "lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{run.folder}: another process is training this run; wait for it or stop it") from None
+        yield
 
 
 def free_name(base: str) -> str:
@@ -133,9 +174,20 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    if commit := _commit():
+        told["commit"] = commit
     if torch.cuda.is_available():
         told["cuda"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return told
+
+
+def _commit() -> str | None:
+    """The Git commit of the code that runs, where it is a clone."""
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def listed(names: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -150,15 +202,29 @@ def listed(names: Sequence[str] = ()) -> list[dict[str, Any]]:
                 raise
             found.append({"run": folder.name, "trouble": str(error)})
             continue
-        last: dict[str, Any] = next((record for record in reversed(run.records()) if "step" in record), {})
-        kept = {name: value for name, value in run.scores().items() if name not in ("kind", "step")}
-        told = {"run": folder.name, "backbone": run.config.backbone, "step": last.get("step", 0)}
-        told |= {"steps": run.config.steps, "corpus": "+".join(c["manifest_sha256"][:8] for c in run.corpora)}
-        found.append(told | {"config": json.loads(run.config.to_json()), "scores": kept})
+        found.append(_listed(run))
     return found
 
 
-SHOWN = ("words_loss", "gap", "hard_gap", "itm", "itm_hard")
+def _listed(run: Run) -> dict[str, Any]:
+    records = run.records()
+    of_kind = {record.get("kind"): record for record in records}  # the last of each
+    training, start = of_kind.get("train", {}), of_kind.get("start", {})
+    return {
+        "run": run.folder.name,
+        "backbone": run.config.backbone,
+        "parameters": start.get("parameters"),
+        "step": max((record.get("step", 0) for record in records), default=0),
+        "steps": run.config.steps,
+        "corpus": "+".join(corpus["manifest_sha256"][:8] for corpus in run.corpora),
+        "images_per_s": training.get("images_per_s"),
+        "config": json.loads(run.config.to_json()),
+        "training": {name: value for name, value in training.items() if name.endswith(("_loss", "_accuracy"))},
+        "scores": {name: value for name, value in of_kind.get("eval", {}).items() if name not in ("kind", "step")},
+    }
+
+
+SHOWN = ("words_loss", "gap", "hard_gap", "itm", "itm_hard", "itm_told")
 
 
 def render(found: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -166,23 +232,30 @@ def render(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not found:
         yield "no runs yet; make one with: python cli.py pretrain"
         return
-    rows: list[tuple[str, ...]] = [("run", "backbone", "step", "corpus", *SHOWN)]
+    whole = [one for one in found if "trouble" not in one]
+    rows: list[tuple[str, ...]] = [
+        ("run", "backbone", "M params", "step", "corpus", "images/s", *SHOWN),
+        *map(_row, whole),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if whole else []:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
     for one in found:
         if "trouble" in one:
-            rows.append((one["run"], one["trouble"]))
-            continue
-        scores = [f"{one['scores'][name]:.3f}" if name in one["scores"] else "-" for name in SHOWN]
-        rows.append((one["run"], one["backbone"], f"{one['step']}/{one['steps']}", one["corpus"], *scores))
-    widths = [max(len(row[column]) for row in rows if len(row) == len(rows[0])) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
-    configs = [one["config"] for one in found if "config" in one]
-    differing = [key for key in configs[0] if len({json.dumps(one.get(key)) for one in configs}) > 1] if configs else []
+            yield f"{one['run']}: {one['trouble']}"
+    settings = whole[0]["config"] if whole else {}
+    differing = [name for name in settings if len({json.dumps(one["config"][name]) for one in whole}) > 1]
     if differing:
-        yield ""
-        yield "settings that differ:"
-        for key in differing:
-            yield f"  {key}: " + ", ".join(f"{one['run']} {one['config'][key]}" for one in found if "config" in one)
+        yield "\nsettings that differ:"
+    for name in differing:
+        yield f"  {name}: " + ", ".join(f"{one['run']} {json.dumps(one['config'][name])}" for one in whole)
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    scores = [f"{one['scores'][name]:.3f}" if name in one["scores"] else "-" for name in SHOWN]
+    millions = f"{one['parameters'] / 1e6:.1f}" if one["parameters"] else "-"
+    speed = f"{one['images_per_s']:.0f}" if one["images_per_s"] else "-"
+    return one["run"], one["backbone"], millions, f"{one['step']}/{one['steps']}", one["corpus"], speed, *scores
 
 
 def draw_curves(run: Run) -> None:

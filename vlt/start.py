@@ -1,5 +1,6 @@
 """Begin a run or go on with one: settings from the device, a preset and the user, versions, vocabulary, weights."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 
 from corpus_db.read import UserError, version
-from vlt import backbones, runs, text
+from vlt import backbones, device, runs, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
 from vlt.model import VLT
@@ -30,6 +31,8 @@ def begin(
     say: Say,
 ) -> int:
     """Make a new run and train it to its end; returns the exit code."""
+    place = device.start()
+    say = say if place.rank == 0 else lambda line: None
     found = [runs.Corpus(version(key, db), weight) for key, weight in corpora]
     config = settings(backbone, size, preset, given, say)
     if init_text is not None:
@@ -37,10 +40,13 @@ def begin(
     else:
         captions = [pair.caption for corpus in found for pair in corpus.version.pairs if pair.split == "train"]
         tokenizer = Tokenizer.train(captions, config.vocab_size)
-    folder = runs.RUNS / (name or runs.free_name(config.backbone))
-    initialise = _initialiser(init_backbone, init_text)
-    run = runs.create(folder, config, found, tokenizer)
-    return _train(run, found, say, initialise)
+    weights = {"backbone": _shown(init_backbone), "text": _shown(init_text)}
+
+    def create() -> Path:
+        folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
+        return runs.create(folder, config, found, tokenizer, weights).folder
+
+    return _train(runs.open_run(device.on_first(place, create)), found, say)
 
 
 def resume(name: str, given: dict[str, Any], db: str | None, say: Say) -> int:
@@ -53,8 +59,7 @@ def resume(name: str, given: dict[str, Any], db: str | None, say: Say) -> int:
                 "a run goes on with its own settings, so leave this out or begin another run"
             )
     corpora = [runs.Corpus(version(told["version"], db or told["database"]), told["weight"]) for told in run.corpora]
-    runs.refuse_changes(run, corpora)
-    return _train(run, corpora, say, None)
+    return _train(run, corpora, say)
 
 
 def settings(
@@ -62,8 +67,8 @@ def settings(
 ) -> Config:
     """The config: the preset (paper on CUDA, the nano defaults on a CPU), then what was given."""
     cuda = torch.cuda.is_available()
-    if preset is None and cuda and size == "auto":
-        preset = "paper"
+    if preset is None and size != "nano" and (cuda or size != "auto"):
+        preset = "paper"  # the defaults are the nano models'
     base = dict(PRESETS[preset]) if preset else {}
     if backbone or size != "auto" or "backbone" not in base:
         family = backbone or "swin"
@@ -79,24 +84,31 @@ def settings(
     return Config(**(base | given))
 
 
-def _initialiser(backbone: Path | None, words: Path | None) -> Callable[[VLT], None] | None:
-    if backbone is None and words is None:
-        return None
+def initialiser(weights: dict[str, str | None]) -> Callable[[VLT], None]:
+    """What loads given weights into a new model: {"backbone": a torchvision file, "text": a BERT folder}."""
 
     def initialise(model: VLT) -> None:
-        if backbone is not None:
-            backbones.load_file(model.backbone, backbone)
-        if words is not None:
-            text.load_bert(model.text, words)
+        if path := weights.get("backbone"):
+            backbones.load_file(model.backbone, Path(path))
+        if path := weights.get("text"):
+            text.load_bert(model.text, Path(path))
 
     return initialise
 
 
-def _train(run: runs.Run, corpora: Sequence[runs.Corpus], say: Say, initialise: Callable[[VLT], None] | None) -> int:
+def _shown(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
+
+
+def _train(run: runs.Run, corpora: Sequence[runs.Corpus], say: Say) -> int:
+    on = f"python cli.py pretrain --resume {run.folder.name}"
     try:
-        pretrain(run, corpora, say, initialise)
+        pretrain(run, corpora, say, initialiser(run.weights()))
     except Interrupted as stop:
-        say(f"{stop}; saved. Go on with: python cli.py pretrain --resume {run.folder.name}")
+        say(f"{stop}; saved. Go on with: {on}")
         return 128 + stop.number
+    except KeyboardInterrupt:  # while packing, say; nothing is lost
+        say(f"interrupted. Go on with: {on}")
+        return 130
     say(f"done: {run.folder}")
     return 0

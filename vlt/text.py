@@ -1,6 +1,7 @@
 """Words: a WordPiece vocabulary by `tokenizers`, and the text encoder, laid out as BERT's so that its weights load."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -18,7 +19,8 @@ from corpus_db.read import UserError
 from vlt.attention import MLP, Attention, initialise
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-LONGEST_VOCABULARY = 1_000_000  # lines
+LONGEST_VOCABULARY = 1_000_000  # tokens
+LARGEST_VOCABULARY = 64 << 20  # bytes of a file
 LONGEST_TEXT = 100_000  # characters that are looked at; a caption's 80 tokens end far before
 
 
@@ -34,6 +36,8 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Sequence[str]):
         self.vocabulary = tuple(vocabulary)
+        if len(self.vocabulary) > LONGEST_VOCABULARY:
+            raise UserError(f"vocabulary: {len(self.vocabulary)} tokens; at most {LONGEST_VOCABULARY} are read")
         numbers = {token: number for number, token in enumerate(self.vocabulary)}
         if missing := [token for token in SPECIALS if token not in numbers]:
             raise UserError(f"vocabulary: no {', '.join(missing)}; give a BERT vocab.txt")
@@ -44,7 +48,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, captions: Iterable[str], size: int) -> "Tokenizer":
-        """The vocabulary of some captions, at most `size` tokens; the order of the captions does not matter."""
+        """The vocabulary of some captions, whatever their order: at most `size` tokens, unless its letters are more."""
         captions = [_storable(caption) for caption in captions]
         letters = sorted({letter for caption in captions for word in _split(caption) for letter in word})
         # The trainer breaks ties by token numbers and numbers letters in the order of a hash map: number them first.
@@ -57,15 +61,16 @@ class Tokenizer:
 
     @classmethod
     def read(cls, path: Path) -> "Tokenizer":
-        """A `vocab.txt`: one token a line, its number the line's."""
+        """A `vocab.txt`: one token a line, its number the line's. UserError names the file."""
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            if path.stat().st_size > LARGEST_VOCABULARY:
+                raise UserError(f"{path.stat().st_size:,} bytes; a vocabulary has at most {LARGEST_VOCABULARY:,}")
+            # not splitlines: rare tokens are themselves what Unicode calls line breaks
+            return cls(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: not a vocabulary, which is UTF-8 text ({error.reason})") from error
-        if len(lines) > LONGEST_VOCABULARY:
-            raise UserError(f"{path}: {len(lines)} lines; a vocabulary has at most {LONGEST_VOCABULARY}")
-        try:
-            return cls(lines)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read as a vocabulary ({error.strerror})") from error
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
@@ -129,8 +134,9 @@ def _joined(words: Sequence[str]) -> str:
     text = ""
     for before, word in zip(["", *words], words, strict=False):
         tight = word in _CLOSING or before in _OPENING or word in _TIGHT or before in _TIGHT
-        # "1", ".", "8" was 1.8; a full stop before a word that is no number ended a sentence
-        inside = before in (".", ",") and word.isdigit() and text[:-1][-1:].isdigit()
+        # "1", ".", "8" was 1.8, and "1", ",", "200" was 1,200; but "1", ",", "2" was a list
+        point = before == "." or (before == "," and len(word) == 3)
+        inside = point and word.isdigit() and text[-2:-1].isdigit()
         text += word if not text or tight or inside else f" {word}"
     return text
 
@@ -173,6 +179,7 @@ class TextEncoder(nn.Module):
 
     def __init__(self, vocab_size: int, width: int, heads: int, layers: int, max_tokens: int, dropout: float, pad: int):
         super().__init__()
+        self.heads = heads
         self.tokens = nn.Embedding(vocab_size, width, padding_idx=pad)
         self.places = nn.Embedding(max_tokens, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
@@ -194,38 +201,71 @@ class TextEncoder(nn.Module):
         return x
 
 
-_BERT = {  # BERT's names and ours; q, k and v are joined
-    "embeddings.word_embeddings.weight": "tokens.weight",
-    "embeddings.position_embeddings.weight": "places.weight",
-    "embeddings.LayerNorm": "norm",
-    "attention.output.dense": "attention.out",
-    "attention.output.LayerNorm": "norm_attention",
-    "intermediate.dense": "mlp.0",
-    "output.dense": "mlp.3",
-    "output.LayerNorm": "norm_mlp",
+_BERT = {  # our names and BERT's
+    "tokens": "embeddings.word_embeddings",
+    "places": "embeddings.position_embeddings",
+    "norm": "embeddings.LayerNorm",
+    "attention.out": "attention.output.dense",
+    "norm_attention": "attention.output.LayerNorm",
+    "mlp.0": "intermediate.dense",
+    "mlp.3": "output.dense",
+    "norm_mlp": "output.LayerNorm",
 }
+_SEGMENTS = "embeddings.token_type_embeddings.weight"
+_ADVICE = "give other weights, or --set width=, heads=, max_tokens= as theirs"
 
 
 def load_bert(encoder: TextEncoder, folder: Path) -> None:
     """Load BERT's weights from a folder with model.safetensors or pytorch_model.bin: as many layers as there are here.
 
     Of a longer table of places the first rows are taken; the embedding of the first segment, which all our tokens are
-    in, is added to the words' places. Raises UserError naming the file and what is missing or has another shape.
+    in, is added to the words' places. Raises UserError naming the file and what is missing or has another shape; also
+    where a config.json beside it tells of other heads or another activation, which no shape shows.
     """
     path, state = _read_weights(folder)
-    state = {_plain_name(name): tensor for name, tensor in state.items()}
+    _check_form(folder / "config.json", encoder)
     found = {}
     for name, tensor in encoder.state_dict().items():
-        try:
-            given = _bert_tensor(name, state)
-        except KeyError as error:
-            raise UserError(f"{path}: no {error.args[0]}, which BERT's weights have") from error
-        if name == "places.weight":
-            given = given[: len(tensor)] + state.get("embeddings.token_type_embeddings.weight", torch.zeros(1, 1))[0]
-        if given.shape != tensor.shape:
-            raise UserError(f"{path}: {name} is {list(given.shape)} where this model has {list(tensor.shape)}")
-        found[name] = given
+        theirs = _bert_names(name)
+        shape = [len(tensor) // len(theirs), *tensor.shape[1:]]
+        parts = [_fitting(path, state, one, shape, longer=name == "places.weight") for one in theirs]
+        found[name] = torch.cat(parts)
+    found["places.weight"] += _fitting(path, state, _SEGMENTS, [1, encoder.places.embedding_dim], longer=True)
     encoder.load_state_dict(found)
+
+
+def _bert_names(name: str) -> list[str]:
+    """BERT's name for one of our tensors; three for the joined q, k and v."""
+    layer, stem, leaf = re.fullmatch(r"(layers\.\d+\.)?(.+)\.(\w+)", name).groups("")  # type: ignore[union-attr]
+    layer = layer.replace("layers", "encoder.layer")
+    if stem == "attention.qkv":
+        return [f"{layer}attention.self.{part}.{leaf}" for part in ("query", "key", "value")]
+    return [f"{layer}{_BERT[stem]}.{leaf}"]
+
+
+def _fitting(path: Path, state: dict[str, Tensor], name: str, shape: list[int], longer: bool) -> Tensor:
+    """The tensor of that name, in float32, if it has the shape; with `longer`, the first rows of one with more."""
+    if name not in state:
+        raise UserError(f"{path}: no {name}; is it of another kind of model, or of fewer layers?")
+    given = state[name]
+    cut = given[: shape[0]] if longer and given.ndim else given
+    if list(cut.shape) != shape or not given.is_floating_point():
+        raise UserError(
+            f"{path}: {name} is {given.dtype} {list(given.shape)} where this model has float {shape}; {_ADVICE}"
+        )
+    return cut.float()
+
+
+def _check_form(path: Path, encoder: TextEncoder) -> None:
+    if not path.is_file() or not len(encoder.layers):
+        return
+    try:
+        told = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as a model's settings ({str(error)[:120]})") from error
+    for name, mine in (("num_attention_heads", encoder.heads), ("hidden_act", "gelu")):
+        if told.get(name, mine) != mine:
+            raise UserError(f"{path}: {name} is {str(told[name])[:40]} where this model has {mine}; {_ADVICE}")
 
 
 def _plain_name(name: str) -> str:
@@ -234,21 +274,8 @@ def _plain_name(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _bert_tensor(name: str, state: dict[str, Tensor]) -> Tensor:
-    """The tensor that stands in BERT's weights for one of ours; KeyError with BERT's name."""
-    name = re.sub(r"^layers\.", "encoder.layer.", name)
-    if ".attention.qkv." in name:
-        parts = [name.replace(".attention.qkv.", f".attention.self.{part}.") for part in ("query", "key", "value")]
-        return torch.cat([state[part] for part in parts])
-    for theirs, ours in _BERT.items():
-        pattern = rf"(^|\.){re.escape(ours)}(\.|$)"
-        if re.search(pattern, name):
-            return state[re.sub(pattern, rf"\g<1>{theirs}\g<2>", name)]
-    return state[name]
-
-
 def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The weights of a folder, read without running anything in them."""
+    """The weights of a folder by BERT's plain names, read without running anything in them."""
     for path, read in (
         (folder / "model.safetensors", load_file),
         (folder / "pytorch_model.bin", lambda path: torch.load(path, map_location="cpu", weights_only=True)),
@@ -259,7 +286,13 @@ def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
             except Exception as error:  # whatever a stranger's file makes of its reader
                 line = str(error).strip().partition("\n")[0]
                 raise UserError(f"{path}: cannot be read as weights ({line[:120]})") from error
-            if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+            if not isinstance(state, dict) or not all(map(_is_weight, state.keys(), state.values())):
                 raise UserError(f"{path}: not a state_dict, which maps names to tensors")
-            return path, state
+            return path, {_plain_name(name): tensor for name, tensor in state.items()}
     raise UserError(f"{folder}: neither model.safetensors nor pytorch_model.bin is in it")
+
+
+def _is_weight(name: object, value: object) -> bool:
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized

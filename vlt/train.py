@@ -1,32 +1,32 @@
 """The training loop: from a run's folder and its corpora to a trained model, resumable at any step."""
 
-import json
+import math
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from corpus_db.read import UserError
 from vlt import checkpoint, device, grounding, optim, predict, runs
 from vlt.augment import augment
 from vlt.config import Config
 from vlt.data import Batch, Batches, CorpusDataset
+from vlt.device import Place
+from vlt.log import Log, step_flops
 from vlt.model import VLT
-from vlt.objectives import Objectives, Outcome, asked_tokens, draw
-from vlt.pack import pack, written
+from vlt.objectives import Objectives, asked_tokens, draw
+from vlt.pack import pack
 from vlt.text import Tokenizer
 
-LOG_EVERY = 25  # steps
 MOST_BAD = 3  # batches in a row whose loss is no number, before the run stops
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 Say = Callable[[str], None]
 
 
@@ -38,117 +38,162 @@ class Interrupted(Exception):
         self.number = number
 
 
-class Training:
-    """All that changes in a run: weights, optimiser, scaler, average, chance, the sums since the last log."""
+class Told(NamedTuple):
+    """What a step tells, the same on all ranks."""
 
-    def __init__(self, config: Config, tokenizer: Tokenizer, where: torch.device, rank: int = 0, world: int = 1):
+    sums: dict[str, list[float]]  # objective: [loss, correct, count]
+    norm: float  # of the gradients, before clipping
+    learnt: bool  # False where a loss or a gradient was no finite number: the weights are as they were
+    asked: int  # the signal that some rank got, or 0
+
+
+class Training:
+    """All that changes in a run: weights, their average, optimiser, scaler.
+
+    Chance (dropout, stochastic depth) is seeded anew in each step by the seed, the step and the rank, as the batches
+    are: a run that goes on at a step needs no generator's state.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        tokenizer: Tokenizer,
+        place: Place,
+        initialise: Callable[[VLT], None] | None = None,
+        state: dict[str, Any] | None = None,
+    ):
         torch.manual_seed(config.seed)
-        self.config, self.where, self.world = config, where, world
-        self.model = VLT(config, len(tokenizer), tokenizer.pad).to(where)
+        self.config, self.place, self.bad = config, place, 0
+        self.model = VLT(config, len(tokenizer), tokenizer.pad)
+        if initialise is not None:
+            initialise(self.model)
+        self.model.to(place.device)
         if config.backbone.startswith("resnet"):
             self.model.backbone.to(memory_format=torch.channels_last)
         self.optimizer = optim.optimiser(self.model, config)
-        self.precision = device.precision(config.precision, where)
-        self.scaler = torch.amp.GradScaler(where.type, enabled=self.precision == "fp16")
-        self.average = (
-            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-            if config.ema
-            else None
-        )
-        self.window: dict[str, list[float]] = {}  # objective: loss, correct, count since the last log
-        self.bad = 0
-        objectives: nn.Module = Objectives(self.model, config)
-        if config.compile:
-            objectives.compile(dynamic=False)
-        if world > 1:
-            objectives = nn.parallel.DistributedDataParallel(objectives, find_unused_parameters=False)
-        self.objectives = objectives
-        torch.manual_seed(config.seed + 1 + rank)  # dropout differs between ranks
+        self.average = optim.Average(self.model, config.ema) if config.ema else None
+        self.precision = device.precision(config.precision, place.device)
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == "fp16")
+        if state is not None:
+            self._load(state)
+        self.objectives = Objectives(self.model, config)
+        self.wrapped = self._wrapped()
+        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        self.statistics = [value for norm in norms for value in norm.buffers()]  # a forward pass changes them
+
+    def _wrapped(self) -> nn.Module:
+        if self.config.compile:
+            self.objectives.compile(dynamic=False)  # in place: the model itself stays as it is, for evaluation
+        if self.place.world == 1:
+            return self.objectives
+        idle = set(self.config.objectives) == {"itc"}  # contrast alone uses no fusion
+        return nn.parallel.DistributedDataParallel(self.objectives, find_unused_parameters=idle)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def evaluated(self) -> VLT:
         """The weights that count: the average where there is one."""
-        return cast(VLT, self.average.module) if self.average is not None else self.model
+        return cast(VLT, self.average.model) if self.average is not None else self.model
 
-    def step(self, parts: Sequence[Batch], rate: float) -> bool:
-        """Learn from a batch in its parts; False, and nothing learnt, where a loss is no finite number."""
-        self.objectives.train()
-        optim.set_rate(self.optimizer, rate)
-        self.optimizer.zero_grad(set_to_none=True)
-        shares = _shares(parts)
-        sums: dict[str, torch.Tensor] = {}
-        for number, part in enumerate(parts):
-            with device.autocast(self.precision, self.where):
-                outcomes = self.objectives(self._prepared(part))
-                weights = {name: self.config.objectives[name] * shares[name][number] for name in outcomes}
-                loss = torch.stack([outcome.loss * weights[name] for name, outcome in outcomes.items()]).sum()
-            self.scaler.scale(loss).backward()
-            for name, outcome in outcomes.items():
-                sums[name] = sums.get(name, 0) + _summed(outcome, shares[name][number])
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or float("inf"))
-        finite = self._all_finite(sums, norm)
-        if finite or self.scaler.is_enabled():  # the scaler skips an overflow by itself, and lowers its scale
+    def step(self, parts: Sequence[Batch], number: int, asked: Sequence[int] = ()) -> Told:
+        """The number-th step, from 0: learn from a batch in its parts. `asked`: signals that this rank got."""
+        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, number, self.place.rank]).generate_state(1)[0]))
+        self.wrapped.train()
+        optim.set_rate(self.optimizer, optim.rate(number, self.config))
+        self.optimizer.zero_grad()
+        statistics = [value.clone() for value in self.statistics]
+        told = self._told(self._backward(parts), asked)
+        if told.learnt or self.scaler.is_enabled():  # the scaler leaves out an overflow itself, and lowers its scale
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        if finite:
-            if self.average is not None:
-                self.average.update_parameters(self.model)
-            for name, values in sums.items():
-                here = self.window.setdefault(name, [0.0, 0.0, 0.0, 0.0])
-                self.window[name] = [a + b for a, b in zip(here, [*values.tolist(), 1.0], strict=True)]
-        return finite
+        if not told.learnt:
+            for now, before in zip(self.statistics, statistics, strict=True):
+                now.copy_(before)
+        elif self.average is not None:
+            self.average.update(self.model, number)
+        return told
 
-    def _prepared(self, part: Batch) -> Batch:
+    def _backward(self, parts: Sequence[Batch]) -> torch.Tensor:
+        """Gradients of the batch, clipped -> this rank's [loss, correct, count] of each objective, and the norm."""
+        shares = part_shares(parts)
+        sums = torch.zeros(len(self.config.objectives), 3, device=self.place.device)
+        for number, part in enumerate(parts):
+            part = self._varied(part)
+            last = number == len(parts) - 1
+            with nullcontext() if last or self.place.world == 1 else self.wrapped.no_sync():  # type: ignore[operator]
+                with device.autocast(self.precision, self.place.device):
+                    outcomes = self.wrapped(part)
+                losses = {name: outcome.loss * shares[name][number] for name, outcome in outcomes.items()}
+                total = torch.stack([self.config.objectives[name] * loss for name, loss in losses.items()]).sum()
+                self.scaler.scale(total).backward()
+            rows = [(losses[name].detach(), one.correct, one.asked) for name, one in outcomes.items()]
+            sums += torch.stack([torch.stack([value.float() for value in row]) for row in rows])
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
+        return torch.cat([sums.flatten(), norm[None].float()])
+
+    def _varied(self, part: Batch) -> Batch:
         """The part with its images varied, on the device."""
-        if not self.config.augment:
-            return part
-        assert part.augment is not None
-        images = augment(part.images, part.augment)
+        images = part.images
+        if self.config.augment:
+            assert part.augment is not None
+            images = augment(images, part.augment)
         if self.config.backbone.startswith("resnet"):
             images = images.to(memory_format=torch.channels_last)
         return replace(part, images=images)
 
-    def _all_finite(self, sums: dict[str, torch.Tensor], norm: torch.Tensor) -> bool:
-        """Whether losses and gradients are finite, on all ranks."""
-        flag = torch.stack([torch.isfinite(values[0]) for values in sums.values()] + [torch.isfinite(norm)]).all()
-        if self.world > 1:
-            flag = flag.to(torch.int32)
-            dist.all_reduce(flag, dist.ReduceOp.MIN)
-        return bool(flag)
+    def _told(self, values: torch.Tensor, asked: Sequence[int]) -> Told:
+        """What all ranks agree on, by one sum over them: the only place where a step waits for the device."""
+        world = self.place.world
+        signals = torch.tensor([float(number in asked) for number in SIGNALS], device=values.device)
+        values = torch.cat([values, signals])
+        if world > 1:
+            dist.all_reduce(values)
+        *sums, norm, term, interrupt = values.tolist()
+        rows = {
+            name: [sums[3 * k] / world, *sums[3 * k + 1 : 3 * k + 3]] for k, name in enumerate(self.config.objectives)
+        }
+        finite = all(math.isfinite(loss) for loss, _, _ in rows.values())
+        learnt = finite and math.isfinite(norm)
+        # gradients that overflow in fp16 are the scaler's to mend, until it has no scale left to lower
+        overflow = finite and not learnt and self.scaler.is_enabled() and self.scaler.get_scale() > 1
+        self.bad = 0 if learnt or overflow else self.bad + 1
+        return Told(rows, norm / world, learnt, SIGNALS[0] if term else SIGNALS[1] if interrupt else 0)
 
     def state(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
-        state: dict[str, Any] = {
+        return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else None,
-            "window": self.window,
+            "average": self.average.model.state_dict() if self.average is not None else None,
             "bad": self.bad,
-            # the one source of chance that is not a function of the step: dropout and stochastic depth
-            "chance": torch.get_rng_state(),
-            "threads": torch.get_num_threads(),
         }
-        if self.where.type == "cuda":
-            state["cuda_chance"] = torch.cuda.get_rng_state_all()
-        return state
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Go back to a state; UserError where it is of another model."""
+    def _load(self, state: dict[str, Any]) -> None:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             if self.average is not None:
-                self.average.load_state_dict(state["average"])
-            self.window, self.bad = state["window"], state["bad"]
-            torch.set_rng_state(state["chance"])
-            if self.where.type == "cuda" and "cuda_chance" in state:
-                torch.cuda.set_rng_state_all(state["cuda_chance"])
+                self.average.model.load_state_dict(state["average"])
+            self.bad = state["bad"]
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             line = str(error).strip().partition("\n")[0]
             raise UserError(f"the checkpoint is not of this run's model ({line[:150]})") from error
+
+
+def part_shares(parts: Sequence[Batch]) -> dict[str, list[torch.Tensor | float]]:
+    """What each part's mean counts in the mean over the whole batch: by its asked tokens, or by its pairs."""
+    shares: dict[str, list[torch.Tensor | float]] = {name: [1 / len(parts)] * len(parts) for name in ("itm", "itc")}
+    for name, key in (("mlm", "mlm_labels"), ("lm", "lm")):
+        asked = [asked_tokens(part, key) for part in parts] if len(parts) > 1 else [torch.ones(())]
+        shares[name] = [count / sum(asked) for count in asked]
+    return shares
 
 
 def pretrain(
@@ -159,73 +204,85 @@ def pretrain(
     Raises Interrupted when SIGTERM or SIGINT asked for an end, after a checkpoint; UserError for what is at fault
     outside.
     """
-    where, rank, world = device.start()
-    say = say if rank == 0 else lambda line: None
-    try:
-        with _told(run.config):
-            _pretrain(run, corpora, say, initialise, where, rank, world)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    place = device.start()
+    say = say if place.rank == 0 else lambda line: None
+    with runs.held(run) if place.rank == 0 else nullcontext(), _told_memory(run.config):
+        _pretrain(run, corpora, say, initialise, place)
 
 
 def _pretrain(
-    run: runs.Run,
-    corpora: Sequence[runs.Corpus],
-    say: Say,
-    initialise: Callable[[VLT], None] | None,
-    where: torch.device,
-    rank: int,
-    world: int,
+    run: runs.Run, corpora: Sequence[runs.Corpus], say: Say, initialise: Callable[[VLT], None] | None, place: Place
 ) -> None:
     config, tokenizer = run.config, run.tokenizer
-    training = Training(config, tokenizer, where, rank, world)
-    first = _resumed(run, training, say)
-    if first == 0 and initialise is not None:
-        initialise(training.model)
-        if rank == 0:  # given weights are kept: a resume does not ask for their file again
-            checkpoint.save(run.checkpoints, 0, training.state())
-    batches, validation = _data(run, corpora, tokenizer, say, rank, world)
-    say(_described(training, run, first))
-    log = Log(run, training, batches) if rank == 0 else None
-    stream = batches.stream(first, pinned=where.type == "cuda")
-    with _signals() as asked, _bar(first, config.steps, rank) as bar:
-        parts = [part.to(where) for part in next(stream)]
+    made_of = runs.made_of(config, tokenizer, [corpus.told() for corpus in corpora])
+    first, state = _newest(run, made_of, say)
+    training = Training(config, tokenizer, place, initialise if state is None else None, state)
+
+    def save(step: int) -> None:
+        if place.rank == 0:
+            window = {"window": log.window, "threads": torch.get_num_threads(), "world": place.world}
+            checkpoint.save(run.checkpoints, step, training.state() | window | {"made_of": made_of})
+
+    log = Log(run, first, training.precision, place)
+    log.window = state["window"] if state is not None else {}
+    log.cut(first)
+    if first == 0:
+        log.start(training.parameters)
+    batches, validation = _data(run, corpora, tokenizer, say, place)
+    stream = batches.stream(first, pinned=place.cuda)
+    with _signals() as asked, log.bar:
+        say(_described(training, run, first))
         for step in range(first, config.steps):
             begun = time.perf_counter()
-            finite = training.step(parts, optim.rate(step, config))
-            if not finite:
-                _bad_batch(training, batches, parts, step, run, say)
-            else:
-                training.bad = 0
+            parts = [part.to(place.device) for part in next(stream)]
+            fetched = time.perf_counter()
+            told = training.step(parts, step, asked)
+            if told.learnt:
+                log.learnt(told.sums, told.norm)
             done = step + 1
-            waiting = time.perf_counter()
-            if done < config.steps:
-                parts = [part.to(where) for part in next(stream)]
-            if log is not None:
-                log.step(done, begun, waiting, bar)
-            if log is not None and (done % config.evaluate_every == 0 or done == config.steps):
-                log.evaluation(done, grounding.evaluate(training.evaluated, validation, tokenizer, where), say)
-            stop = _agreed(asked, where, world)
-            if rank == 0 and (stop or done % config.checkpoint_every == 0 or done == config.steps):
-                checkpoint.save(run.checkpoints, done, training.state())
-            if stop and done < config.steps:
-                raise Interrupted(stop)
-    stream.close()
-    if rank == 0:
-        predict.save(training.evaluated, tokenizer, run.folder / "model.safetensors")
+            log.flops = log.flops or step_flops(training.objectives, parts)
+            log.step(done, time.perf_counter() - begun, fetched - begun)
+            if training.bad:
+                _bad_batch(training.bad, batches, parts, done, run, say)
+            last = done == config.steps
+            if (last or done % config.evaluate_every == 0) and validation is not None and place.rank == 0:
+                with device.autocast(training.precision, place.device):
+                    log.evaluation(
+                        done, grounding.evaluate(training.evaluated, validation, tokenizer, place.device), say
+                    )
+            if last or told.asked or done % config.checkpoint_every == 0:
+                save(done)
+            if told.asked and not last:
+                raise Interrupted(told.asked)
+    if place.rank == 0:
+        predict.save(training.evaluated, tokenizer, run.folder / predict.FILE)
         runs.draw_curves(run)
 
 
+def _newest(run: runs.Run, made_of: dict[str, Any], say: Say) -> tuple[int, dict[str, Any] | None]:
+    """The step to begin with and the state to begin in: the newest whole checkpoint's, or 0 and None."""
+    found = checkpoint.newest(run.checkpoints, say)
+    if found is None:
+        runs.refuse_changes(run, runs.made_of(run.config, run.tokenizer, run.corpora), made_of)
+        return 0, None
+    first, state = found
+    runs.refuse_changes(run, state.get("made_of", {}), made_of)
+    if state["threads"] != torch.get_num_threads():
+        say(f"note: {torch.get_num_threads()} threads, {state['threads']} before: the last digits may differ")
+    say(f"going on after step {first}")
+    return first, state
+
+
 def _data(
-    run: runs.Run, corpora: Sequence[runs.Corpus], tokenizer: Tokenizer, say: Say, rank: int, world: int
-) -> tuple[Batches, CorpusDataset]:
-    """The training batches of all corpora, and the first corpus's validation split."""
+    run: runs.Run, corpora: Sequence[runs.Corpus], tokenizer: Tokenizer, say: Say, place: Place
+) -> tuple[Batches, CorpusDataset | None]:
+    """The training batches of all corpora, and the first corpus's validation split if it has one."""
     config = run.config
     sizes: dict[str, Any] = {"channels": config.channels, "max_tokens": config.max_tokens}
+    length = config.max_tokens if config.compile else None  # a compiled step wants one shape
     packs = [pack(corpus.version, config.image_size, say=say) for corpus in corpora]
     sets = [
-        (CorpusDataset(corpus.version, packed, tokenizer, "train", length=_fixed(config), **sizes), corpus.weight)
+        (CorpusDataset(corpus.version, packed, tokenizer, "train", length=length, **sizes), corpus.weight)
         for corpus, packed in zip(corpora, packs, strict=True)
     ]
     batches = Batches(
@@ -235,154 +292,41 @@ def _data(
         lambda batch, generator, step: draw(batch, config, tokenizer, generator, step / config.steps),
         hard=config.hard_batches,
         accumulate=config.accumulate,
-        rank=rank,
-        world=world,
+        rank=place.rank,
+        world=place.world,
     )
+    if not any(pair.split == "val" for pair in corpora[0].version.pairs):
+        say(f"version {corpora[0].version.name} has no val split: nothing is evaluated")
+        return batches, None
     return batches, CorpusDataset(corpora[0].version, packs[0], tokenizer, "val", **sizes)
 
 
-def _fixed(config: Config) -> int | None:
-    """The length of all batches: a compiled step wants one shape."""
-    return config.max_tokens if config.compile else None
-
-
-def _resumed(run: runs.Run, training: Training, say: Say) -> int:
-    """The step to begin with: after the newest whole checkpoint, whose later metrics are cut off, or 0."""
-    found = checkpoint.newest(run.checkpoints, say)
-    first = 0
-    if found is not None:
-        first, state = found
-        training.load(state)
-        if state["threads"] != torch.get_num_threads():
-            say(
-                f"note: {torch.get_num_threads()} threads, {state['threads']} before: results may differ in last digits"
-            )
-        say(f"going on after step {first}")
-    elif any(run.checkpoints.glob("step-*")):
-        say("no whole checkpoint is left: beginning anew")
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        kept = [json.dumps(record) + "\n" for record in run.records() if record.get("step", 0) <= first]
-        with written(run.folder / "metrics.jsonl") as file:
-            file.write("".join(kept).encode())
-    return first
-
-
 def _described(training: Training, run: runs.Run, first: int) -> str:
-    config = run.config
-    count = sum(parameter.numel() for parameter in training.model.parameters())
+    config, place = run.config, training.place
     objectives = ", ".join(f"{name} {weight:g}" for name, weight in config.objectives.items())
+    where = f"{place.device.type} x {place.world}" if place.world > 1 else place.device.type
     return (
-        f"{run.folder}: {config.backbone} at {config.image_size} px, {count / 1e6:.1f} M parameters, {objectives}; "
-        f"{config.steps - first} steps of {config.batch_size} on {training.where.type} in {training.precision}"
+        f"{run.folder}: {config.backbone} at {config.image_size} px, {training.parameters / 1e6:.1f} M parameters, "
+        f"{objectives}; {config.steps - first} steps of {config.batch_size} on {where} in {training.precision}"
     )
 
 
-def _bad_batch(
-    training: Training, batches: Batches, parts: Sequence[Batch], step: int, run: runs.Run, say: Say
-) -> None:
-    """Name the batch whose loss is no number; after MOST_BAD in a row end the run."""
-    if training.scaler.is_enabled() and training.scaler.get_scale() > 1:
-        return  # an overflow of fp16, which the scaler has answered with a lower scale
-    training.bad += 1
-    say(f"step {step + 1}: the loss is not a finite number, batch skipped: {batches.describe(parts[0])}")
-    if training.bad >= MOST_BAD:
+def _bad_batch(bad: int, batches: Batches, parts: Sequence[Batch], done: int, run: runs.Run, say: Say) -> None:
+    """Name a batch whose loss is no number; UserError after MOST_BAD in a row."""
+    named = batches.describe(replace(parts[0], rows=torch.cat([part.rows for part in parts])))
+    say(f"step {done}: loss or gradient is no finite number; batch skipped: {named}")
+    if bad >= MOST_BAD:
         raise UserError(
-            f"{run.folder}: {MOST_BAD} batches in a row without a finite loss; stopped, the last checkpoint is kept. "
-            "Lower --set rate=..., or give --precision fp32"
+            f"{run.folder}: {bad} batches in a row without a finite loss; stopped, the last good checkpoint is kept. "
+            "Begin a new run with a lower rate (--set rate=...) or --precision fp32"
         )
-
-
-class Log:
-    """Writes metrics.jsonl, and one line or a bar for people."""
-
-    def __init__(self, run: runs.Run, training: Training, batches: Batches):
-        self.run, self.training, self.batches = run, training, batches
-        self.peak = device.gemm_rate(training.precision, training.where)
-        self.flops = 0.0
-        self.begun = time.perf_counter()
-        self.seconds = self.waited = 0.0
-        self.steps = 0
-
-    def step(self, done: int, begun: float, waiting: float, bar: Any) -> None:
-        """Take note of a step that began at `begun` and waited for data from `waiting` to now."""
-        now = time.perf_counter()
-        self.seconds, self.waited, self.steps = self.seconds + now - begun, self.waited + now - waiting, self.steps + 1
-        bar.update(1)
-        if done % LOG_EVERY and done != self.run.config.steps:
-            return
-        record = self._record(done)
-        self._write(record)
-        losses = " ".join(f"{name} {record[f'{name}_loss']:.3f}" for name in self.training.window)
-        bar.set_postfix_str(f"{losses} rate {record['rate']:.1e}")
-        if bar.disable and done % (LOG_EVERY * 4) == 0:
-            left = (self.run.config.steps - done) * self.seconds / self.steps
-            tqdm.write(f"step {done}: {losses} rate {record['rate']:.1e}, {left / 60:.1f} min left", file=sys.stderr)
-        self.training.window.clear()
-        self.seconds = self.waited = 0.0
-        self.steps = 0
-
-    def _record(self, done: int) -> dict[str, Any]:
-        config = self.run.config
-        if not self.flops:
-            self.flops = step_flops(self.training, self.batches)
-        record: dict[str, Any] = {"kind": "train", "step": done, "rate": optim.rate(done - 1, config)}
-        for name, (loss, correct, count, steps) in self.training.window.items():
-            record |= {f"{name}_loss": loss / steps, f"{name}_accuracy": correct / max(count, 1)}
-        rate = self.steps / max(self.seconds, 1e-9)
-        record |= {"images_per_s": rate * config.batch_size, "data_wait": self.waited / max(self.seconds, 1e-9)}
-        record |= {"mfu": rate * self.flops / self.peak, "memory_bytes": device.memory(self.training.where)}
-        return record
-
-    def evaluation(self, done: int, scores: dict[str, float], say: Say) -> None:
-        """Write an evaluation, and say it."""
-        self._write({"kind": "eval", "step": done, **scores})
-        say(f"step {done}: " + ", ".join(f"{name} {scores[name]:.3f}" for name in runs.SHOWN if name in scores))
-
-    def _write(self, record: dict[str, Any]) -> None:
-        with open(self.run.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-
-
-def step_flops(training: Training, batches: Batches) -> float:
-    """Operations of a step of this rank: three times its forward pass's, as the backward pass takes twice those."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    parts = [part.to(training.where) for part in batches.batch(0)]
-    with torch.random.fork_rng(), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        for part in parts:
-            Objectives(training.model, training.config)(part)
-    return 3.0 * counter.get_total_flops()
-
-
-def _shares(parts: Sequence[Batch]) -> dict[str, list[float]]:
-    """What each part's mean counts in the mean over the whole batch: by its asked tokens, or by its pairs."""
-    if len(parts) == 1:
-        return {name: [1.0] for name in ("mlm", "itm", "itc", "lm")}
-    asked = {
-        "lm": [float(asked_tokens(part, "lm")) for part in parts],
-        "mlm": [float(asked_tokens(part, "mlm_labels")) for part in parts],
-    }
-    shares = {name: [count / max(sum(counts), 1) for count in counts] for name, counts in asked.items()}
-    return shares | {name: [1 / len(parts)] * len(parts) for name in ("itm", "itc")}
-
-
-def _summed(outcome: Outcome, share: float) -> torch.Tensor:
-    """[loss, correct, count], detached."""
-    return torch.stack([outcome.loss.detach().float() * share, outcome.correct.float(), outcome.asked.float()])
-
-
-def _bar(first: int, steps: int, rank: int) -> Any:
-    """A bar on a terminal; elsewhere it is silent, and the log prints plain lines."""
-    return tqdm(initial=first, total=steps, unit="step", disable=True if rank else None, dynamic_ncols=True)
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
     """Signals that ask for an end are noted; the step is finished and saved first."""
     asked: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _: asked.append(got)) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, lambda got, _: asked.append(got)) for number in SIGNALS}
     try:
         yield asked
     finally:
@@ -390,18 +334,8 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _agreed(asked: Sequence[int], where: torch.device, world: int) -> int:
-    """The signal that some rank got, or 0; the same on all ranks."""
-    number = asked[0] if asked else 0
-    if world == 1:
-        return number
-    flag = torch.tensor(number, device=where)
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return int(flag)
-
-
 @contextmanager
-def _told(config: Config) -> Iterator[None]:
+def _told_memory(config: Config) -> Iterator[None]:
     """An allocator's failure becomes one line that says what to lower."""
     try:
         yield

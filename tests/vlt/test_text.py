@@ -13,6 +13,9 @@ from tests.vlt import tiny
 from vlt.text import SPECIALS, TextEncoder, Tokenizer, load_bert
 
 WIDTH, HEADS, LAYERS, VOCAB, PLACES = 16, 2, 2, 40, 12
+READER = Tokenizer.train(
+    [*tiny.CAPTIONS, "t1-weighted masses seen, 1.8 cm or 1,200 (arrow); 5%? axial ct 34679: calcification"] * 3, 400
+)
 
 
 @pytest.mark.parametrize("size", [60, 90])
@@ -52,13 +55,43 @@ def test_specials_may_stand_anywhere_in_a_vocabulary():
     assert tokenizer.plain.tolist() == [0, 3]
 
 
+def test_a_vocabulary_of_lines_that_end_in_carriage_returns_and_of_tokens_that_look_like_line_breaks(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes("\r\n".join([*SPECIALS, "a\u2028b", "\x85", "c"]).encode())
+    assert Tokenizer.read(path).vocabulary == (*SPECIALS, "a\u2028b", "\x85", "c")
+
+
+def test_a_vocabulary_that_is_not_there_or_too_large_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "vocab.txt"
+    with pytest.raises(UserError, match=r"vocab\.txt: cannot be read as a vocabulary \(No such file"):
+        Tokenizer.read(path)
+    path.write_text(tiny.TOKENIZER.text())
+    monkeypatch.setattr("vlt.text.LARGEST_VOCABULARY", 100)
+    with pytest.raises(UserError, match=r"vocab\.txt: .* a vocabulary has at most 100"):
+        Tokenizer.read(path)
+    monkeypatch.setattr("vlt.text.LONGEST_VOCABULARY", 10)
+    with pytest.raises(UserError, match="at most 10 are read"):
+        Tokenizer(tiny.TOKENIZER.vocabulary)
+
+
+WORDS = st.sampled_from(["axial", "ct", "t1-weighted", "masses", "1.8", "12", "1,200", "left", "(arrow)", "5%"])
+
+
+@given(st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=1, max_size=3), st.sampled_from(".;?"))
+@settings(deadline=None, max_examples=50)
+def test_a_caption_comes_back_from_its_tokens(sentences, end):
+    text = " ".join(" ".join(words) + f" seen{end}" for words in sentences)
+    assert READER.decode(READER.encode(text.title(), 80).ids) == text
+
+
 @pytest.mark.parametrize("caption", tiny.CAPTIONS)
 def test_a_caption_comes_back_from_its_tokens_in_lower_case(caption):
     assert tiny.TOKENIZER.decode(tiny.TOKENIZER.encode(caption, 80).ids) == caption.lower()
 
 
 @pytest.mark.parametrize(
-    "text", ["a mass, 1.8 cm in diameter. no other.", "t1-weighted (axial) mri: 3 x 4 cm.", "ct/mr"]
+    "text",
+    ["a mass, 1.8 cm in diameter. no other.", "t1-weighted (axial) mri: 3 x 4 cm.", "ct/mr", "levels 1, 2 and 1,200"],
 )
 def test_numbers_hyphens_and_brackets_are_joined_as_a_reader_expects(text):
     tokenizer = Tokenizer.train([text], 200)
@@ -72,8 +105,33 @@ def test_any_string_is_encoded_within_the_length_and_its_words_are_numbered(text
     assert 2 <= len(encoded.ids) == len(encoded.words) <= length
     assert (encoded.ids[0], encoded.ids[-1]) == (tiny.TOKENIZER.cls, tiny.TOKENIZER.sep)
     assert encoded.words[0] == encoded.words[-1] == -1
+    assert encoded.words[1:-1] == sorted(encoded.words[1:-1])
     assert max(encoded.words) < max(len(tiny.TOKENIZER.word_strings(text)), 1)
     tiny.TOKENIZER.decode(encoded.ids)
+
+
+def test_the_numbers_of_words_are_places_in_the_list_of_words():
+    text = "A (T1-weighted) MRI: Calcification,\u0301 xyzzy\u4e2d 1.8 cm"
+    encoded, words = READER.encode(text, 80), READER.word_strings(text)
+    assert words == [
+        *"a(",
+        "t1",
+        "-",
+        "weighted",
+        ")",
+        "mri",
+        ":",
+        "calcification",
+        ",",
+        "xyzzy",
+        "\u4e2d",
+        *"1.8",
+        "cm",
+    ]
+    joined = {number: "" for number in range(len(words))}
+    for token, number in zip(encoded.ids[1:-1], encoded.words[1:-1], strict=True):
+        joined[number] += READER.vocabulary[token].removeprefix("##")
+    assert [words[number] for number, told in joined.items() if told != words[number]] == ["xyzzy", "\u4e2d"]
 
 
 def test_pieces_of_a_word_share_its_number():
@@ -182,9 +240,17 @@ def test_with_berts_weights_the_encoder_is_bert(tmp_path, form):
     "change,named",
     [
         (lambda w: w.pop("bert.encoder.layer.1.output.dense.bias"), "encoder.layer.1.output.dense.bias"),
-        (lambda w: w.update({"bert.embeddings.LayerNorm.bias": torch.zeros(3)}), "norm.bias is [3]"),
+        (
+            lambda w: w.update({"bert.embeddings.LayerNorm.bias": torch.zeros(3)}),
+            "embeddings.LayerNorm.bias is torch.float32 [3]",
+        ),
         (lambda w: w.update({"bert.embeddings.word_embeddings.weight": torch.zeros(7, WIDTH)}), "[7, 16]"),
         (lambda w: w.update({"bert.embeddings.position_embeddings.weight": torch.zeros(7, WIDTH)}), "[7, 16]"),
+        (lambda w: w.update({"bert.embeddings.position_embeddings.weight": torch.zeros(PLACES, 1)}), "[12, 1]"),
+        (lambda w: w.update({"bert.embeddings.position_embeddings.weight": torch.tensor(1.0)}), "position_embeddings"),
+        (lambda w: w.update({"bert.embeddings.token_type_embeddings.weight": torch.zeros(0, WIDTH)}), "token_type"),
+        (lambda w: w.update({"bert.encoder.layer.0.attention.self.key.weight": torch.zeros(WIDTH, 3)}), "self.key"),
+        (lambda w: w.update({"bert.embeddings.LayerNorm.bias": torch.zeros(WIDTH, dtype=torch.int32)}), "torch.int32"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(tmp_path, change, named):
@@ -194,6 +260,17 @@ def test_weights_that_do_not_fit_are_named(tmp_path, change, named):
     with pytest.raises(UserError) as raised:
         load_bert(encoder(), tmp_path)
     assert named in str(raised.value) and "model.safetensors" in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "told,named",
+    [('{"num_attention_heads": 4}', "num_attention_heads"), ('{"hidden_act": "relu"}', "relu"), ("[[", "settings")],
+)
+def test_settings_beside_the_weights_that_would_make_another_model_are_refused(tmp_path, told, named):
+    save_file(bert_weights(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(told)
+    with pytest.raises(UserError, match=named):
+        load_bert(encoder(), tmp_path)
 
 
 class Evil:

@@ -1,0 +1,79 @@
+"""Two processes joined by Gloo, each with half of every batch, beside one that has it whole."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.vlt import corpus
+from vlt.train import pretrain
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("RGC_DATA", str(tmp_path / "data"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def on_ranks(trained, world=2):
+    """Train the runs in joined processes, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
+    command = [sys.executable, "-m", "tests.vlt.corpus", *(str(run.folder) for run in trained)]
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * world, "\n".join(said)
+    return said
+
+
+def losses(run):
+    records = [record for record in run.records() if record["kind"] == "train"]
+    return [{name: value for name, value in one.items() if name.endswith(("_loss", "_accuracy"))} for one in records]
+
+
+ALL = dict.fromkeys(("mlm", "itm", "itc", "lm"), 1.0)
+RUNS: dict[str, dict[str, Any]] = {
+    "swin": {"backbone": "swin_nano", "objectives": ALL},
+    "vit in two parts": {"backbone": "vit_nano", "objectives": ALL, "accumulate": 2},
+    "contrast alone": {"backbone": "vit_nano", "objectives": {"itc": 1.0}},  # the fusion is idle
+}
+
+
+def test_two_ranks_learn_what_one_learns(tmp_path):
+    same = {"dropout": 0.0, "drop_path": 0.0, "fusion_layers": 1, "steps": 4, "evaluate_every": 4}
+    alone = {name: corpus.begun(tmp_path, f"{name} alone", **same, **settings) for name, settings in RUNS.items()}
+    for run, corpora in alone.values():
+        pretrain(run, corpora, lambda line: None)
+    joined = {name: corpus.begun(tmp_path, name, **same, **settings)[0] for name, settings in RUNS.items()}
+    said = on_ranks(list(joined.values()))
+    assert said[0].count("on cpu x 2 in fp32") == 3 and "on cpu x 2" not in said[1]  # one speaks for all
+    for name, two in joined.items():
+        one = alone[name][0]
+        for a, b in zip(losses(one), losses(two), strict=True):
+            assert a.keys() == b.keys() and a == pytest.approx(b, rel=2e-4)
+        before, after = (
+            torch.load(max(run.checkpoints.glob("*.pt")), weights_only=True)["model"] for run in (one, two)
+        )
+        assert sum((before[key] - after[key]).float().norm() ** 2 for key in before) ** 0.5 < 1e-2
+        assert sorted(path.name for path in two.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
