@@ -5,7 +5,8 @@
 Corpora of noise with 128 x 128 pixels, nine in ten images grey, each in a process of its own. A batch is all that the
 loop's thread makes: sliced pixels, tokens, hidden words and every other draw, of 64 pairs, half of them in hard groups.
 The peer decodes and letterboxes each image when it is wanted, from JPEG files of 512 x 512. Memory is the process's
-own (RssAnon): the pack's pages are the system's, which takes them back when it needs room. Linux only.
+own (RssAnon): the pack's pages are the system's, which takes them back when it needs room. All rates are of one core,
+by processor time, so that other work on the machine does not count. Linux only.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ from corpus_db.read import Pair, Version
 from corpus_db.read import image as read_image
 from vlt.pack import COLOUR, GREY, Pack, letterbox
 
-SIZE, BATCHES, STEPS = 128, 200, 6
+SIZE, BATCHES, STEPS = 128, 200, 4
 FINDINGS = ("mass", "cyst", "fracture", "hemorrhage", "calcification", "effusion")
 PLACES = ("left frontal lobe", "right kidney", "liver", "left lung", "right knee", "spleen", "pelvis")
 
@@ -72,13 +73,16 @@ def private_mib() -> float:
     return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
-def measured(count: int) -> dict[str, float]:
-    """One corpus: images/s of its batches, of the model, and memory."""
+def measured(count: int, with_model: bool) -> dict[str, float]:
+    """One corpus: images/s of its batches and of the model, MiB of its rows and what making batches added to them."""
+    import torch
+
     from vlt.config import Config
     from vlt.data import Batches, CorpusDataset
     from vlt.objectives import draw
     from vlt.text import Tokenizer
 
+    torch.set_num_threads(1)
     config = Config()
     with tempfile.TemporaryDirectory() as name:
         kept = pairs(min(count, 1000))
@@ -99,16 +103,17 @@ def measured(count: int) -> dict[str, float]:
         stream.batch(0)
         before, seconds = private_mib(), []
         for number in range(1, BATCHES + 1):
-            began = time.perf_counter()
+            began = time.process_time()
             stream.batch(number)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
         grown = private_mib() - before
         made = config.batch_size / statistics.median(seconds)
-        return {"pairs": count, "batches": made, "rows": rows, "grown": grown, "model": model_rate(stream, tokenizer)}
+        model = model_rate(stream, tokenizer) if with_model else 0.0
+        return {"batches": made, "rows": rows, "grown": grown, "model": model}
 
 
 def model_rate(stream: Any, tokenizer: Any) -> float:
-    """Images/s that training steps of the nano model take in fp32, on all cores, its batch at hand."""
+    """Images/s that training steps of the nano model take on one core in fp32, its batch at hand."""
     import torch
 
     from vlt.config import Config
@@ -122,11 +127,11 @@ def model_rate(stream: Any, tokenizer: Any) -> float:
     (batch,) = stream.batch(0)
     seconds = []
     for _ in range(STEPS):
-        began = time.perf_counter()
+        began = time.process_time()
         torch.stack([outcome.loss for outcome in objectives(batch).values()]).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     return config.batch_size / statistics.median(seconds[1:])
 
 
@@ -139,29 +144,36 @@ def peer_rate() -> float:
             smooth.save(path, quality=90)
         seconds = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.process_time()
             for path in paths:
                 letterbox(read_image(path), SIZE)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
     return len(paths) / statistics.median(seconds)
 
 
 def main(counts: list[int]) -> None:
-    print(f"{'pairs':>8}{'from the pack':>15}{'model':>9}{'ratio':>7}{'rows':>10}{'a pair':>10}{'200 batches':>13}")
+    print(f"{'pairs':>8}{'from the pack':>16}{'rows':>12}{'of a pair':>12}{'after 200 batches':>20}")
+    rates = []
     for count in counts:
-        program = [sys.executable, __file__, "--one", str(count)]
-        found = json.loads(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
-        ratio = found["batches"] / found["model"]
+        program = [sys.executable, __file__, "--one", str(count), *(["--model"] if not rates else [])]
+        found = json.loads(subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        rates.append((found["batches"], found["model"]))
         print(
-            f"{count:>8}{found['batches']:>11.0f} i/s{found['model']:>5.0f} i/s{ratio:>6.0f}x{found['rows']:>6.0f} MiB"
-            f"{found['rows'] * 2**20 / count:>8.0f} B{found['grown']:>+9.1f} MiB",
+            f"{count:>8}{found['batches']:>12.0f} i/s{found['rows']:>8.0f} MiB{found['rows'] * 2**20 / count:>10.0f} B"
+            f"{found['grown']:>+16.1f} MiB",
             flush=True,
         )
-    print(f"peer: decoded when wanted, one core: {peer_rate():.0f} images/s; {os.cpu_count()} cores")
+    slowest, model = min(rate for rate, _ in rates), rates[0][1]
+    cores = os.cpu_count() or 1
+    print(
+        f"the nano model takes {model:.0f} images/s of a core, at most {model * cores:.0f} of {cores}: "
+        f"the slowest of these makes {slowest / model / cores:.0f} times that"
+    )
+    print(f"peer, decoding when wanted: {peer_rate():.0f} images/s")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measured(int(sys.argv[2]))))
+        print(json.dumps(measured(int(sys.argv[2]), "--model" in sys.argv)))
     else:
         main([int(argument) for argument in sys.argv[1:]] or [1_000, 10_000, 100_000])

@@ -17,7 +17,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout:
 
 def _attend_learned(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # B, H, Lq, Lk
-    return (weights + mask).softmax(-1) @ v
+    return weights.add_(mask).softmax(-1) @ v
 
 
 class Attention(nn.Module):

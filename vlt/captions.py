@@ -11,7 +11,7 @@ from vlt.pack import written
 from vlt.text import Tokenizer
 from vlt.words import FORM, classify, signature
 
-CHUNK = 10_000  # captions that are encoded at once
+CHUNK = 1_000  # captions that are encoded at once
 
 
 class Captions(NamedTuple):

@@ -119,7 +119,7 @@ class Tokenizer:
             if piece.startswith("##") and words:
                 words[-1] += piece[2:]
             else:
-                words.append(piece)
+                words.append(piece.removeprefix("##"))
         return _joined(words)
 
 

@@ -90,6 +90,15 @@ def test_a_crop_magnifies_and_a_turn_turns():
     assert abs(down - 31.5).item() == pytest.approx(24 * math.sin(math.radians(10)), rel=0.1)
 
 
+@pytest.mark.parametrize("name,axis", [("across", 0), ("down", 1)])
+def test_an_image_is_shifted_by_a_little(name, axis):
+    dot = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
+    dot[:, :, 28:36, 28:36] = 200
+    found = augment(dot, changed(**{name: 1.0}))[0, 0]
+    place = (found.sum(axis) * torch.arange(64.0)).sum() / found.sum()
+    assert (31.5 - place).item() == pytest.approx(augmenting.SHIFT * 32, rel=0.05)
+
+
 @pytest.mark.parametrize(
     "values,expected",
     [({"gain": 1.0}, 0.6), ({"gain": 0.0}, 0.4), ({"offset": 1.0}, 0.6), ({"gamma": 1.0}, 0.5**1.3)],

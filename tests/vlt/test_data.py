@@ -11,7 +11,7 @@ from tests.vlt.pictures import pixels, version
 from vlt import captions as captioning
 from vlt.augment import DRAWS
 from vlt.captions import captions
-from vlt.data import GROUP, Batch, Batches, CorpusDataset, grouped
+from vlt.data import GROUP, Batch, Batches, CorpusDataset, grouped, joined
 from vlt.pack import letterbox, pack
 from vlt.text import Tokenizer
 from vlt.words import WordClass
@@ -186,6 +186,15 @@ def test_damaged_captions_are_encoded_again(tmp_path, tokenizer, name, damage):
     assert [array.tolist() for array in captions(tmp_path, texts, tokenizer, 80)] == before
 
 
+@pytest.mark.parametrize("name", ["tokens", "offsets", "signatures"])
+def test_captions_that_do_not_fit_each_other_are_encoded_again(tmp_path, tokenizer, name):
+    texts = ["A cyst.", "A mass in the left lobe.", "Normal."]
+    before = [array.tolist() for array in captions(tmp_path, texts, tokenizer, 80)]
+    path = next(tmp_path.glob(f"*.{name}.npy"))
+    np.save(path, np.load(path)[..., :-1])
+    assert [array.tolist() for array in captions(tmp_path, texts, tokenizer, 80)] == before
+
+
 def test_many_captions_are_encoded_in_chunks_to_the_same(tmp_path, tokenizer, monkeypatch):
     texts = [f"A cyst of {number} mm." for number in range(23)]
     whole = [array.tolist() for array in captions(tmp_path / "a", texts, tokenizer, 80)]
@@ -289,6 +298,18 @@ def test_a_mixed_batch_names_and_shows_the_rows_of_its_corpora(corpus, tokenizer
         assert batch.tokens[place][batch.present[place]].tolist() == data[at]["tokens"].tolist()
 
 
+def test_joined_batches_are_padded_to_the_longest(corpus, tokenizer):
+    data = dataset(corpus, tokenizer)
+    short = dataclasses.replace(
+        data.batch(np.array([0])),
+        **{name: getattr(data.batch(np.array([0])), name)[:, :5] for name in ("tokens", "present", "words", "classes")},
+    )
+    whole = joined([short, data.batch(np.array([1, 2]))], tokenizer.pad)
+    assert whole.tokens.shape[0] == 3 and torch.equal(whole.tokens[0, :5], short.tokens[0])
+    assert (whole.tokens[0, 5:] == tokenizer.pad).all() and (whole.words[0, 5:] == -1).all()
+    assert not whole.present[0, 5:].any() and not whole.classes[0, 5:].any()
+
+
 def chance(seed=0):
     return np.random.default_rng(seed)
 
@@ -315,12 +336,17 @@ def test_the_hard_share_comes_in_groups_of_one_kind():
 
 def test_rows_of_no_kind_are_in_no_group():
     kind = np.full(400, -1)
+    orders = [grouped(kind, np.arange(400), hard, chance()).tolist() for hard in (0.0, 1.0)]
+    assert orders[0] == orders[1]
     kind[:40] = 3
-    order = grouped(kind, np.arange(400), 1.0, chance())
-    shuffled = grouped(kind, np.arange(400), 0.0, chance())
-    assert max(runs(order, kind == 3)) >= GROUP and order.tolist() != shuffled.tolist()
-    unknown = np.flatnonzero(np.diff(np.flatnonzero(kind[order] == 3)) == 1)
-    assert len(unknown) >= 30  # the forty of kind 3 lie in ten groups
+    known = np.flatnonzero(kind[grouped(kind, np.arange(400), 1.0, chance())] == 3)
+    assert (np.diff(known) == 1).sum() >= 30  # the forty lie in ten groups
+
+
+def test_hard_batches_are_of_different_cases(tmp_path, tokenizer):
+    stream = batches(dataset(version(tmp_path / "images", 40, modality="CT"), tokenizer), GROUP, hard=1.0)
+    for number in range(8):  # 32 rows of one kind: a batch is a group
+        assert len(set(stream.batch(number)[0].case_id.tolist())) == GROUP
 
 
 def test_a_groups_rows_are_of_different_cases_where_the_kind_has_them():

@@ -13,11 +13,21 @@ import cli
 import vlt
 from corpus_db.errors import UserError
 from tests.vlt import tiny
-from vlt import predict
+from vlt import predict, runs
 from vlt.objectives import Objectives, draw
 from vlt.predict import Model
+from vlt.text import Tokenizer
 
 COUNT = 4  # pairs that the model of these tests knows by heart
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """So small a model only loses by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +38,12 @@ def pictures():
 @pytest.fixture(scope="module")
 def learned():
     """A model that has seen nothing but COUNT pairs."""
-    config = tiny.config(backbone="vit_nano", objectives={"mlm": 1.0, "lm": 1.0}, text_layers=0, fusion_layers=1)
+    config = tiny.config(backbone="resnet_nano", objectives={"mlm": 1.0, "lm": 1.0}, text_layers=0, fusion_layers=1)
     model, batch, generator = tiny.model(config).train(), tiny.batch(COUNT), torch.Generator().manual_seed(1)
     objectives = Objectives(model, config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for step in range(150):
-        outcomes = objectives(draw(batch, config, tiny.TOKENIZER, generator, step / 150))
+    for _ in range(140):
+        outcomes = objectives(draw(batch, config, tiny.TOKENIZER, generator))
         optimizer.zero_grad()
         sum(outcome.loss for outcome in outcomes.values()).backward()
         optimizer.step()
@@ -45,7 +55,7 @@ def untrained():
     return Model(tiny.model(tiny.config()).eval(), tiny.TOKENIZER)
 
 
-@pytest.mark.parametrize("beams", [1, 3, 500])
+@pytest.mark.parametrize("beams", [1, 3, 8])
 def test_each_image_gets_its_own_caption(learned, pictures, beams):
     told = [learned.caption(picture, beams) for picture in pictures]
     assert told == [caption.lower() for caption in tiny.CAPTIONS[:COUNT]]
@@ -71,10 +81,26 @@ def test_the_score_of_a_choice_is_the_mean_of_its_words_one_after_the_other(lear
     assert whole == pytest.approx(sum(singly) / len(singly), rel=1e-4)
 
 
-def test_a_caption_ends_at_the_longest_length(untrained, pictures):
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_caption_that_does_not_end_is_cut_at_the_longest_length(pictures, monkeypatch, beams):
+    endless = Model(tiny.model(tiny.config()).eval(), tiny.TOKENIZER)
     with torch.no_grad():
-        untrained.vlt.word_bias[tiny.TOKENIZER.sep] = -100.0
-    assert len(tiny.TOKENIZER.encode(untrained.caption(pictures[0], 2), 99).ids) <= untrained.config.max_tokens + 1
+        endless.vlt.word_bias[tiny.TOKENIZER.sep] = -100.0
+    monkeypatch.setattr(Tokenizer, "decode", lambda _, ids: list(ids))
+    assert len(endless.caption(pictures[0], beams)) == endless.config.max_tokens - 1  # and [CLS]
+
+
+def test_there_may_be_more_beams_than_words_but_not_none(untrained, pictures):
+    assert isinstance(untrained._continued(untrained._image_tokens(pictures[:1]), [2, *[5] * 21], beams=500), str)
+    with pytest.raises(UserError, match="beams 0: give 1 or more"):
+        untrained.caption(pictures[0], 0)
+
+
+def test_a_question_or_choice_too_long_for_the_model_is_said_so(untrained, pictures):
+    with pytest.raises(UserError, match=r"the question has \d+ tokens; this model reads 23"):
+        untrained.answer(pictures[0], "[MASK] " + "head " * 22)
+    with pytest.raises(UserError, match="'': nothing of it fits"):
+        untrained.answer(pictures[0], "head", ["mass", ""])
 
 
 def test_what_a_model_did_not_learn_names_the_option(pictures):
@@ -131,6 +157,14 @@ def test_a_saved_model_is_the_same_model_when_loaded(tmp_path, backbone, fusion,
         torch.testing.assert_close(loaded.embed(pictures, tiny.CAPTIONS)[name], found, rtol=0, atol=0)
     assert loaded.caption(pictures[0]) == model.caption(pictures[0])
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_run_is_loaded_by_its_folder_once_its_training_has_ended(untrained, tmp_path):
+    run = runs.create(tmp_path / "trial", untrained.config, [], untrained.tokenizer)
+    with pytest.raises(UserError, match="trial: its training has not ended; go on with: pretrain --resume trial"):
+        vlt.load(run.folder, "cpu")
+    untrained.save(run.folder / "model.safetensors")
+    assert vlt.load(run.folder, "cpu").config == untrained.config
 
 
 def test_saving_where_nothing_can_be_written_is_one_line(untrained, tmp_path):
@@ -192,7 +226,9 @@ def test_the_commands_predict_and_embed_say_what_the_model_says(learned, picture
     Image.fromarray(pictures[1]).save(image)
     told = CliRunner().invoke(cli.main, ["predict", "--run", run, image])
     assert (told.exit_code, told.stdout) == (0, f"{image}\taxial ct of the head is normal.\n")
-    told = CliRunner().invoke(cli.main, ["predict", "--run", run, "--json", "--question", "CT of the [MASK].", image])
+    told = CliRunner().invoke(
+        cli.main, ["predict", "--run", run, "--json", "--question", "Axial CT of the [MASK] is normal.", image]
+    )
     assert json.loads(told.stdout) == {"image": image, "text": "head"}
     told = CliRunner().invoke(cli.main, ["embed", "--run", run, "-o", str(tmp_path / "v.npy"), image, image])
     assert told.exit_code == 0

@@ -90,6 +90,7 @@ def test_content_words_are_neither_function_words_nor_punctuation():
         ("No edema but a mass.", "A mass.", True),
         ("A mass, normal ventricles.", "A mass.", True),
         ("The kidneys are normal. A mass.", "A mass.", True),
+        ("The left kidney is normal. A mass.", "A mass.", True),
         ("Proton density MRI is normal.", "MRI is normal.", True),
         ("A mass without edema.", "Edema without a mass.", False),
     ],

@@ -100,6 +100,10 @@ class ResNet(Backbone):
         self.grid = (side, side)
         self.stages = len(widths)
         self._initialise()
+        if checkpointing:  # a block's norms then see each batch twice: two steps of this momentum make the usual 0.1
+            for part in self.modules():
+                if isinstance(part, nn.BatchNorm2d) and part is not self.bn1:
+                    part.momentum = 1 - 0.9**0.5
 
     def _initialise(self) -> None:
         """He et al.'s init (arXiv 1502.01852); the last norm of each block at 0, so that blocks begin as identities."""

@@ -1,11 +1,15 @@
-"""Swin (arXiv 2103.14030): attention inside windows, shifted in every other block."""
+"""Swin (arXiv 2103.14030): attention inside windows, shifted in every other block.
+
+All but attention treats each token alone, so tokens stay in the order of the windows from block to block: going over to
+shifted windows is one gather, and so is the way to the next stage. A map is padded to whole windows, then rolled.
+"""
 
 import re
-from itertools import product
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from corpus_db.read import UserError
@@ -21,90 +25,148 @@ SIZES = {
 PATCH = 4
 
 
+def windows(cells: np.ndarray, window: int) -> np.ndarray:
+    """A map of whole windows (P, P) -> (windows, window ** 2)."""
+    count = len(cells) // window
+    return cells.reshape(count, window, count, window).swapaxes(1, 2).reshape(-1, window * window)
+
+
+def window_order(side: int, window: int, shift: int) -> np.ndarray:
+    """A map's cells, row * side + column, in the order of its windows, -1 for padding: (windows * window ** 2,)."""
+    padded = -(-side // window) * window
+    cells = np.full((padded, padded), -1)
+    cells[:side, :side] = np.arange(side * side).reshape(side, side)
+    return windows(np.roll(cells, (-shift, -shift), (0, 1)), window).ravel()
+
+
+def merge_order(side: int, window: int) -> np.ndarray:
+    """The four cells that become one of the next map, for each of those in the order of its windows: (cells * 4,)."""
+    half = -(-side // 2)
+    cells = np.full((2 * half, 2 * half), -1)  # an odd side is padded
+    cells[:side, :side] = np.arange(side * side).reshape(side, side)
+    fours = cells.reshape(half, 2, half, 2).transpose(0, 2, 3, 1).reshape(-1, 4)  # down first, as torchvision has it
+    order = window_order(half, window, 0)
+    return np.where(order[:, None] < 0, -1, fours[order]).ravel()
+
+
+def shift_mask(side: int, window: int, shift: int) -> Tensor:
+    """Of a map of whole windows: 0 for cells that were neighbours before the roll, -inf else: (windows, N, N)."""
+    part = np.digitize(np.arange(side), (side - window, side - shift))
+    regions = windows(part[:, None] * 3 + part, window)  # windows, N
+    barred = regions[:, None] != regions[:, :, None]
+    return torch.as_tensor(np.where(barred, np.float32("-inf"), np.float32(0)))
+
+
+def offsets(window: int) -> Tensor:
+    """For each two cells of a window the row of the bias table of their offset: (N * N,) int64, N = window ** 2."""
+    place = torch.arange(window * window)
+    rows, columns = (x[:, None] - x + window - 1 for x in (place // window, place % window))
+    return (rows * (2 * window - 1) + columns).flatten()
+
+
+class _Take(torch.autograd.Function):
+    """x[:, index], 0 where the index is -1. Its gradient is a gather by the inverse; autograd's own would scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor, holes: bool, losses: bool) -> Tensor:
+        ctx.save_for_backward(inverse)
+        ctx.losses = losses
+        return _take(x, index, holes)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (inverse,) = ctx.saved_tensors
+        return _take(grads[0], inverse, ctx.losses), None, None, None, None
+
+
+def _take(x: Tensor, index: Tensor, holes: bool) -> Tensor:
+    if not holes:
+        return x.index_select(1, index)
+    return x.index_select(1, index.clamp(min=0)).masked_fill_((index < 0)[:, None], 0)
+
+
+class Reorder(nn.Module):
+    """Tokens (B, L, C) in the order `source` -> (B, L', C) in the order `target`, both of cells; its padding is 0."""
+
+    index: Tensor
+    inverse: Tensor
+
+    def __init__(self, source: np.ndarray, target: np.ndarray):
+        super().__init__()
+        index, inverse = _find(target, source), _find(source, target)
+        self.same = np.array_equal(source, target)
+        self.holes, self.losses = bool((index < 0).any()), bool((inverse < 0).any())
+        self.register_buffer("index", torch.as_tensor(index), persistent=False)
+        self.register_buffer("inverse", torch.as_tensor(inverse), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.same else _Take.apply(x, self.index, self.inverse, self.holes, self.losses)
+
+
+def _find(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Where each of `wanted` stands in `among`; -1 for padding and for what is not there."""
+    where = np.full(max(wanted.max(), among.max()) + 2, -1)  # the last is padding's, by its -1
+    where[among] = np.arange(len(among))
+    where[-1] = -1
+    return where[wanted]
+
+
 class WindowAttention(nn.Module):
     """Attention among the cells of each window of a map, with a learned bias for each offset between two cells."""
 
     offsets: Tensor
     barred: Tensor | None
 
-    def __init__(self, width: int, heads: int, window: int, shifted: bool, side: int):
+    def __init__(self, width: int, heads: int, window: int, shift: int, side: int):
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is no multiple of heads {heads}")
-        self.heads, self.window = heads, window
-        self.padded = -(-side // window) * window
-        # as in the paper's code and torchvision: a map of a single window has nothing to be shifted to
-        self.shift = window // 2 if shifted and self.padded > window else 0
+        self.heads, self.cells = heads, window * window
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.register_buffer("offsets", offsets(window), persistent=False)
-        barred = shift_mask(self.padded, window, self.shift) if self.shift else None
-        self.register_buffer("barred", barred, persistent=False)
+        padded = -(-side // window) * window
+        self.register_buffer("barred", shift_mask(padded, window, shift) if shift else None, persistent=False)
         nn.init.trunc_normal_(self.bias_table, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) -> the same; padded first, then rolled, so that a shift never brings padding inside."""
-        side, window = x.shape[1], self.window
-        extra = self.padded - side
-        if extra:
-            x = F.pad(x, (0, 0, 0, extra, 0, extra))
-        if self.shift:
-            x = x.roll((-self.shift, -self.shift), (1, 2))
-        count = self.padded // window
-        qkv = self.qkv(x).view(-1, count, window, count, window, 3, self.heads, x.shape[3] // self.heads)
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3, B, rows, columns, heads, window, window, d
-        # windows folded into heads: one mask serves the whole batch
-        q, k, v = qkv.reshape(3, len(x), count * count * self.heads, window * window, -1)  # B, nW*heads, N, d
-        y = attend(q, k, v, self._mask(count * count))
-        y = y.view(-1, count, count, self.heads, window, window, y.shape[-1]).permute(0, 1, 4, 2, 5, 3, 6)
-        y = self.out(y.reshape(x.shape))  # B, H, W, width
-        if self.shift:
-            y = y.roll((self.shift, self.shift), (1, 2))
-        return y[:, :side, :side] if extra else y
+        """(B, windows * N, width), window by window -> the same."""
+        mask = self._mask()
+        qkv = self.qkv(x).view(len(x), -1, self.cells, 3, self.heads, x.shape[2] // self.heads)
+        qkv = qkv.permute(3, 0, 1, 4, 2, 5)  # 3, B, windows, heads, N, d
+        # where windows have masks of their own they are folded into heads, so that one mask serves the whole batch
+        q, k, v = qkv.reshape(3, -1, mask.shape[1], self.cells, qkv.shape[-1]).unbind(0)
+        seen = attend(q, k, v, mask).reshape(qkv.shape[1:])  # B, windows, heads, N, d
+        return self.out(seen.transpose(2, 3).reshape(x.shape))  # B, windows * N, width
 
-    def _mask(self, windows: int) -> Tensor:
-        """Bias and shift in one: (1, windows * heads, N, N)."""
-        cells = self.window**2
-        bias = self.bias_table[self.offsets].view(cells, cells, self.heads).permute(2, 0, 1)  # heads, N, N
-        both = bias.expand(windows, -1, -1, -1) if self.barred is None else bias + self.barred[:, None]
-        return both.reshape(1, windows * self.heads, cells, cells)
-
-
-def offsets(window: int) -> Tensor:
-    """For each two cells of a window the row of the bias table of their offset: (N * N,) int64, N = window ** 2."""
-    row, column = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
-    rows = row.flatten()[:, None] - row.flatten()[None] + window - 1
-    columns = column.flatten()[:, None] - column.flatten()[None] + window - 1
-    return (rows * (2 * window - 1) + columns).flatten()
-
-
-def shift_mask(side: int, window: int, shift: int) -> Tensor:
-    """0 for cells that were neighbours before the roll, -inf else: (windows, N, N) float32."""
-    regions = torch.zeros(side, side, dtype=torch.int64)
-    cuts = [slice(0, side - window), slice(side - window, side - shift), slice(side - shift, side)]
-    for number, (rows, columns) in enumerate(product(cuts, cuts)):
-        regions[rows, columns] = number
-    count = side // window
-    cells = regions.view(count, window, count, window).permute(0, 2, 1, 3).reshape(count * count, window * window)
-    barred = cells[:, None] != cells[:, :, None]
-    return torch.zeros(barred.shape).masked_fill(barred, float("-inf"))
+    def _mask(self) -> Tensor:
+        """Bias and shift in one: (1, heads, N, N), or (1, windows * heads, N, N) where there is a shift."""
+        bias = self.bias_table.index_select(0, self.offsets).t().unflatten(1, (self.cells, -1))  # heads, N, N
+        return (bias if self.barred is None else (bias + self.barred[:, None]).flatten(0, 1))[None]
 
 
 class Block(nn.Module):
-    """Window attention and an MLP, each with the norm before it."""
+    """Window attention and an MLP, each with the norm before it, on tokens in the order of the block's own windows."""
 
-    def __init__(self, width: int, heads: int, window: int, shifted: bool, side: int, drop_path: float):
+    padding: Tensor | None
+
+    def __init__(self, width: int, heads: int, window: int, shift: int, side: int, drop_path: float):
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attention = WindowAttention(width, heads, window, shifted, side)
+        self.attention = WindowAttention(width, heads, window, shift, side)
         self.norm2 = nn.LayerNorm(width)
         self.mlp = MLP(width, 4 * width)
         self.drop_path = DropPath(drop_path)
+        padding = window_order(side, window, shift)[:, None] < 0  # windows * N, 1
+        self.register_buffer("padding", torch.as_tensor(padding) if padding.any() else None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) -> the same."""
-        x = x + self.drop_path(self.attention(self.norm1(x)))
+        """(B, windows * N, width) -> the same; what becomes of its padding is for the next order to drop."""
+        y = self.norm1(x)
+        if self.padding is not None:
+            y = y.masked_fill(self.padding, 0)  # a window attends to its padding as zeros
+        x = x + self.drop_path(self.attention(y))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
@@ -117,11 +179,8 @@ class Merging(nn.Module):
         self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, width) -> (B, H / 2, W / 2, 2 * width), rounded up."""
-        if x.shape[1] % 2:
-            x = F.pad(x, (0, 0, 0, 1, 0, 1))
-        corners = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-        return self.reduction(self.norm(torch.cat(corners, dim=-1)))
+        """(B, 4 * L, width), the four one after the other -> (B, L, 2 * width)."""
+        return self.reduction(self.norm(x.unflatten(1, (-1, 4)).flatten(2)))
 
 
 class Swin(Backbone):
@@ -149,27 +208,35 @@ class Swin(Backbone):
         self.patches = nn.Conv2d(channels, width, PATCH, PATCH)
         self.patch_norm = nn.LayerNorm(width)
         rates = iter(drop_path_rates(drop_path, sum(depths)))
-        self.stages = nn.ModuleList()
-        self.mergings = nn.ModuleList()
+        self.stages, self.mergings, self.orders = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        order = np.arange(side * side)
         for stage, (depth, count) in enumerate(zip(depths, heads, strict=True)):
             if stage:
+                self.orders.append(Reorder(order, merge_order(side, window)))
                 self.mergings.append(Merging(width))
                 width, side = 2 * width, -(-side // 2)
-            blocks = (Block(width, count, window, bool(number % 2), side, next(rates)) for number in range(depth))
-            self.stages.append(nn.ModuleList(blocks))
+                order = window_order(side, window, 0)
+            # as in the paper's code and torchvision: a map of a single window has nothing to be shifted to
+            shifts = [window // 2 if number % 2 and side > window else 0 for number in range(depth)]
+            self.stages.append(nn.ModuleList(Block(width, count, window, shift, side, next(rates)) for shift in shifts))
+            for shift in shifts:
+                self.orders.append(Reorder(order, order := window_order(side, window, shift)))
+        self.orders.append(Reorder(order, np.arange(side * side)))
         self.norm = nn.LayerNorm(width)
         self.width, self.grid = width, (side, side)
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, S, S) with the S it was built for -> (B, N, width)."""
-        x = self.patch_norm(self.patches(x).permute(0, 2, 3, 1))  # B, H, W, width
+        x = self.patch_norm(self.patches(x).flatten(2).transpose(1, 2))  # B, cells, width
+        orders = iter(self.orders)
         for number, blocks in enumerate(self.stages):
             if number:
-                x = self.mergings[number - 1](x)
+                x = self.mergings[number - 1](next(orders)(x))
             for block in blocks:  # type: ignore[attr-defined]
+                x = next(orders)(x)
                 x = checkpoint(block, x, use_reentrant=False) if self.checkpointing and self.training else block(x)
-        return self.norm(x).flatten(1, 2)  # B, N, width
+        return self.norm(next(orders)(x))
 
     def from_torchvision(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's weights under our names; its `features` alternate between stages and mergings."""

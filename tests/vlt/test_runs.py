@@ -1,0 +1,151 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from corpus_db.read import UserError
+from tests.vlt import corpus, tiny
+from vlt import commands, runs, start
+from vlt.config import Config
+from vlt.runs import Corpus
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RGC_DATA", str(tmp_path / "data"))
+
+
+def run(*words):
+    return CliRunner().invoke(cli.main, words)
+
+
+def trained(tmp_path, name, records=(), **settings):
+    """A run's folder with these metrics."""
+    made, _ = corpus.begun(tmp_path, name, **settings)
+    (made.folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return made
+
+
+RECORDS = (
+    {"kind": "start", "step": 0, "parameters": 2_500_000},
+    {"kind": "train", "step": 25, "mlm_loss": 2.0, "images_per_s": 123.4},
+    {"kind": "eval", "step": 25, "words_loss": 3.25, "gap": 0.125},
+)
+
+
+def test_runs_are_listed_with_their_last_scores(tmp_path):
+    trained(tmp_path, "first", RECORDS)
+    header, row = run("runs").stdout.splitlines()
+    assert header.split()[:3] == ["run", "backbone", "M"]
+    assert row.split()[:6] == [
+        "first",
+        "swin_nano",
+        "2.5",
+        "25/8",
+        corpus.version(tmp_path / "images").manifest_sha256[:8],
+        "123",
+    ]
+    assert row.split()[6:8] == ["3.250", "0.125"]
+    (found,) = json.loads(run("runs", "--json").stdout)
+    assert found["scores"] == {"words_loss": 3.25, "gap": 0.125} and found["training"] == {"mlm_loss": 2.0}
+
+
+def test_runs_are_compared_by_the_settings_that_differ(tmp_path):
+    trained(tmp_path, "a", seed=1)
+    trained(tmp_path, "b", seed=2)
+    trained(tmp_path, "c", seed=3)
+    said = run("runs", "a", "b").stdout
+    assert said.endswith("settings that differ:\n  seed: a 1, b 2\n") and "c" not in said.split("\n")[1].split()[0]
+
+
+@pytest.mark.parametrize("name, text", [("config.json", "{"), ("corpus.json", "[1]"), ("config.json", '{"steps": 0}')])
+def test_a_damaged_run_is_listed_with_its_trouble(tmp_path, name, text):
+    trained(tmp_path, "good")
+    (trained(tmp_path, "bad").folder / name).write_text(text)
+    done = run("runs")
+    assert done.exit_code == 0 and "bad: runs/bad: a damaged run" in done.stdout and "good" in done.stdout
+
+
+def test_no_runs_and_no_such_run_are_told(tmp_path):
+    assert run("runs").stdout == "no runs yet; make one with: python cli.py pretrain\n"
+    trained(tmp_path, "there")
+    for words in (("runs", "other"), ("pretrain", "--resume", "other")):
+        done = run(*words)
+        assert done.exit_code == 1 and done.stderr == "Error: runs/other: no such run; there are: there\n".replace(
+            "runs/other", "other" if words[0] == "pretrain" else "runs/other"
+        )
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    made, corpora = corpus.begun(tmp_path)
+    with pytest.raises(UserError, match=r"there is such a run.*--resume run"):
+        runs.create(made.folder, made.config, corpora, tiny.TOKENIZER)
+    (tmp_path / "runs" / "x-1").mkdir()
+    assert runs.free_name("x") == "x-2"
+
+
+def test_a_run_keeps_its_vocabulary_corpora_and_given_weights(tmp_path):
+    corpora = [Corpus(corpus.version(tmp_path / "images"), 0.5)]
+    weights = {"backbone": "/weights.pth", "text": None}
+    runs.create(tmp_path / "runs" / "one", Config(seed=7), corpora, tiny.TOKENIZER, weights)
+    made = runs.open_run("one")
+    assert made.config.seed == 7 and made.tokenizer.sha256 == tiny.TOKENIZER.sha256 and made.weights() == weights
+    assert made.corpora == [corpora[0].told()] and made.corpora[0]["weight"] == 0.5
+
+
+def test_what_a_resume_may_not_change_is_refused(tmp_path):
+    trained(tmp_path, "run", fusion="cross")
+    done = run("pretrain", "--resume", "run", "--fusion", "merged")
+    assert done.exit_code == 1 and "began with fusion 'cross', not 'merged'" in done.stderr
+    for option in (("--backbone", "vit"), ("--corpus", "v2"), ("--name", "other")):
+        done = run("pretrain", "--resume", "run", *option)
+        assert done.exit_code == 2 and f"{option[0]} does not go with --resume" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "cuda, given, backbone, size, says",
+    [
+        (False, {}, "swin_nano", 128, True),
+        (False, {"backbone": "vit"}, "vit_nano", 128, True),
+        (False, {"backbone": "resnet", "size": "base"}, "resnet101", 224, False),
+        (False, {"preset": "paper"}, "swin_s", 224, False),
+        (True, {}, "swin_s", 224, False),
+        (True, {"backbone": "vit"}, "vit_s_16", 224, False),
+        (True, {"size": "nano"}, "swin_nano", 128, False),
+    ],
+)
+def test_settings_follow_the_device_the_preset_and_the_user(monkeypatch, cuda, given, backbone, size, says):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    said = []
+    asked = {"backbone": None, "size": "auto", "preset": None, **given}
+    found = start.settings(**asked, given={"seed": 5}, say=said.append)
+    assert (found.backbone, found.image_size, found.seed) == (backbone, size, 5) and bool(said) == says
+
+
+def test_sizes_and_settings_that_there_are_not_are_named():
+    with pytest.raises(UserError, match="swin has no size large; there are: nano, tiny, small, base"):
+        start.settings("swin", "large", None, {})
+    with pytest.raises(UserError, match="--set speed: no such setting; there are: accumulate"):
+        start.settings(None, "auto", None, {"speed": 1})
+
+
+def test_every_size_is_a_backbone_that_there_is():
+    from vlt import backbones
+
+    assert {name for sizes in commands.SIZES.values() for name in sizes.values()} == set(backbones.NAMES)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--set", "rate"), ("--objectives", "mlm:x"), ("--corpus", "v1:0"), ("--corpus", "v1:nan"), ("--steps", "0")],
+)
+def test_malformed_options_are_errors_of_usage(words):
+    assert run("pretrain", *words).exit_code == 2
+
+
+def test_curves_are_drawn_of_what_there_is(tmp_path):
+    made = trained(tmp_path, "run", RECORDS)
+    runs.draw_curves(made)
+    assert (made.folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
