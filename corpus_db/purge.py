@@ -1,6 +1,7 @@
 """Take a pair down in every version, for good, and leave a tombstone, so that no crawl and no build brings it back."""
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from corpus_db.errors import UserError
 from corpus_db.explain import Found, find
 from corpus_db.gather import key_of_path, table
 from corpus_db.models import now
+from corpus_db.recent import packs
 from corpus_db.records import Readers
 from corpus_db.sql_output import shown
 from corpus_db.text import storable
@@ -39,8 +41,9 @@ def purge(engine: Engine, key: str, why: str | None = None, readers: Readers | N
     """Take down what a key names, as `explain` takes it: a pair id, an upstream id or name.
 
     All panels of its image go with it. Frozen rows leave their hash, raw records lose the image's entry, its bytes go
-    where nothing else refers to them. One transaction, then the files; `gc`, or the same command again, finishes what
-    a kill cut short. The caller holds `db.exclusive`. Raises UserError where the key names nothing, or several things.
+    where nothing else refers to them, and what training packed goes whole. One transaction, then the files; `gc`, or
+    the same command again, finishes what a kill cut short. The caller holds `db.exclusive`. Raises UserError where the
+    key names nothing, or several things.
     """
     with engine.begin() as connection:
         target = find(connection, key, readers or {})
@@ -48,6 +51,12 @@ def purge(engine: Engine, key: str, why: str | None = None, readers: Readers | N
         doomed = _take_down(connection, target, purged, why) if target.upstream_id else set()
     if trouble := collect.wipe(engine):
         purged.left_to_do.append(trouble)
+    try:  # whole, as which of them hold the pixels is not known here
+        shutil.rmtree(packs())
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        purged.left_to_do.append(f"packed images of training: {error}; then remove {packs()}")
     root = db.image_root(engine.url)
     try:
         purged.files, kept = collect.remove_files(engine, root, sorted(doomed | _left_behind(engine, root)))

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
-from corpus_db.recent import data_folder, recall
+from corpus_db.recent import packs, recall
 from corpus_db.workers import mapped
 
 if TYPE_CHECKING:
     import numpy as np
     from sqlalchemy import Engine
 
-__all__ = ["Pair", "Question", "UserError", "Version", "data_folder", "image", "mapped", "questions", "version"]
+__all__ = ["Pair", "Question", "UserError", "Version", "image", "mapped", "packs", "questions", "version"]
 
 
 @dataclass(frozen=True, slots=True)

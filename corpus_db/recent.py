@@ -14,6 +14,11 @@ def data_folder() -> Path:
     return Path(os.environ.get("RGC_DATA") or "data")
 
 
+def packs() -> Path:
+    """Where training keeps decoded images and captions of versions; all of it can be made again."""
+    return data_folder() / "cache" / "packs"
+
+
 def remember(kind: Kind, db: str | os.PathLike[str]) -> None:
     """Note that this database (a path or a URL) was crawled, or built, last."""
     folder = data_folder()

@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
-from corpus_db.read import UserError, Version, data_folder, mapped
+from corpus_db.read import UserError, Version, mapped, packs
 from corpus_db.read import image as read_image
 
 FORM = 2  # raise it when the same version would be packed into other pixels, or kept in other files
@@ -62,7 +62,7 @@ def pack(version: Version, size: int, say: Say = lambda line: None) -> Pack:
     An image that cannot be read is skipped, with the reason; a pack is made anew when its file has come or changed
     since, and when an image has left the version. Raises UserError where no image can be read.
     """
-    folder = data_folder() / "cache" / "packs" / f"{version.manifest_sha256[:16]}-{size}-{FORM}"
+    folder = packs() / f"{version.manifest_sha256[:16]}-{size}-{FORM}"
     paths = {pair.sha256: pair.image_path for pair in version.pairs}
     found = _opened(folder, paths, size)  # without the lock, which a folder that is only read cannot give
     if found is None:

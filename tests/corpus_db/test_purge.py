@@ -14,6 +14,7 @@ from corpus_db.ledger import Child, Ledger, Outcome
 from corpus_db.models import now
 from corpus_db.passes import finish, open_pass
 from corpus_db.purge import gc, purge, render_collected, render_purged
+from corpus_db.recent import packs
 from corpus_db.store import BadImage, ImageStore
 from corpus_db.tombstones import redact, refused_bytes, withdrawn
 from corpus_db.verify import verify
@@ -81,6 +82,14 @@ def test_its_bytes_leave_the_disk_and_other_images_stay(filler: Pictures) -> Non
     assert not (root / gone).exists() and hashlib.sha256(png(hash_of("11"))).hexdigest() in gone
     assert len(list((root / "images").glob("*/*/*"))) == 3
     assert verify(filler.engine, "v1", root).ok
+
+
+def test_pixels_that_training_packed_go_too(filler: Pictures) -> None:
+    folder = packs() / "of-some-version"
+    folder.mkdir(parents=True)
+    (folder / "grey.npy").write_bytes(b"pixels")
+    assert purge(filler.engine, "medpix:11").left_to_do == []
+    assert not folder.exists()
 
 
 def test_bytes_that_another_pair_shows_stay_and_that_pair_is_named(filler: Pictures) -> None:
