@@ -76,11 +76,15 @@ def drop_path_rates(last: float, blocks: int) -> list[float]:
     return [last * number / max(blocks - 1, 1) for number in range(blocks)]
 
 
-def initialise(module: nn.Module) -> None:
-    """Linear weights from a normal of std 0.02 cut at +-2, biases 0, LayerNorms 1 and 0, as ViT and Swin do."""
+def initialise(module: nn.Module, std: float | None = None) -> None:
+    """Linear weights from a normal cut at +-2, biases 0, LayerNorms 1 and 0.
+
+    Without `std` it is 1 / sqrt(3 * fan in): the papers' 0.02 at a width of 768, and as much of the signal in a
+    narrow model. At 0.02 a width of 64 hears its images a tenth as loud, and learns from them many times later.
+    """
     for part in module.modules():
         if isinstance(part, nn.Linear):
-            nn.init.trunc_normal_(part.weight, std=0.02)
+            nn.init.trunc_normal_(part.weight, std=std or (3 * part.in_features) ** -0.5)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
         elif isinstance(part, nn.LayerNorm):

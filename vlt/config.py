@@ -22,34 +22,37 @@ class Config:
 
     # the model
     backbone: str = "swin_nano"
-    image_size: int = 128  # pixels of a side; images are letterboxed to it
+    image_size: int = 64  # pixels of a side; images are letterboxed to it
     channels: int = 1  # 1: grey, colour images by their luminance; 3: colour, grey images repeated
-    width: int = 128  # of the text and fusion streams
+    width: int = 64  # of the text and fusion streams
     heads: int = 4
-    text_layers: int = 2
+    text_layers: int = 1
     fusion: str = "cross"
     fusion_layers: int = 2
     max_tokens: int = 80  # of a caption, [CLS] and [SEP] included; the paper's length
     vocab_size: int = 4000
-    dropout: float = 0.1
-    drop_path: float = 0.1  # stochastic depth of the backbone, at its last block
+    dropout: float = 0.0
+    drop_path: float = 0.0  # stochastic depth of the backbone, at its last block
+    mirror: bool = False  # each image token is told its mirror image's: what is on one side only stands out
     blind: bool = False  # a twin that sees blank images: what text alone would reach
 
     # what it learns
-    objectives: Mapping[str, float] = field(default_factory=lambda: {"mlm": 1.0, "itm": 1.0})  # name: weight
+    objectives: Mapping[str, float] = field(  # name: weight
+        default_factory=lambda: {"mlm": 1.0, "itm": 0.5, "itc": 0.5, "lm": 1.0}
+    )
     mask: str = "bidirectional"  # MLM's; ITM and ITC are bidirectional, LM is seq2seq
-    mask_rate: float = 0.5  # share of the words that MLM hides
+    mask_rate: float = 0.6  # share of the words that MLM hides
     mask_rate_end: float | None = None  # where the rate ends, linearly over the run
-    mask_findings: float = 0.0  # share of captions whose finding, side and size words are all hidden
-    hard_batches: float = 0.5  # share of a batch made of groups of one modality, region and plane
-    itm_hard: float = 0.5  # share of ITM's negatives that are of the same modality, region and plane
+    mask_findings: float = 0.3  # share of captions whose finding, side and size words are all hidden
+    hard_batches: float = 0.25  # share of a batch made of groups of one modality, region and plane
+    itm_hard: float = 0.1  # share of ITM's negatives that are of the same modality, region and plane
     hard_negatives: bool = False  # ITM's negatives drawn by ITC's similarity
 
     # how it learns
     steps: int = 1500
-    batch_size: int = 64  # pairs a step, over all ranks and accumulated parts
+    batch_size: int = 32  # pairs a step, over all ranks and accumulated parts
     accumulate: int = 1  # parts that a batch is computed in
-    rate: float = 1e-3  # AdamW's, at its peak
+    rate: float = 2e-3  # AdamW's, at its peak
     backbone_rate: float = 1.0  # the backbone's share of it
     weight_decay: float = 0.05
     warmup: float = 0.05  # share of the steps
@@ -169,9 +172,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fusion_layers": 6,
         "max_tokens": 80,
         "vocab_size": 30_522,
+        "dropout": 0.1,
         "drop_path": 0.3,
         "objectives": {"mlm": 1.0, "itm": 1.0},
         "mask_rate": 0.15,
+        "mask_findings": 0.0,
         "hard_batches": 0.0,
         "itm_hard": 0.0,
         "steps": 30_000,

@@ -115,13 +115,15 @@ class VLT(nn.Module):
         rows, columns = self.backbone.grid
         self.project = nn.Sequential(nn.LayerNorm(self.backbone.width), nn.Linear(self.backbone.width, width))
         self.places = nn.Parameter(torch.zeros(1, rows * columns, width))  # Swin and ResNet know no absolute place
+        if config.mirror:
+            self.mirror = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width))
         self.text = TextEncoder(
             vocab_size, width, config.heads, config.text_layers, config.max_tokens, config.dropout, pad
         )
         self.fusion = CrossFusion(config) if config.fusion == "cross" else MergedFusion(config)
         self.norm_text = nn.LayerNorm(width)
         self._add_heads(config, vocab_size)
-        for part in (self.project, self.fusion, self.heads):
+        for part in (self.project, self.fusion, self.heads, *([self.mirror] if config.mirror else [])):
             initialise(part)
         nn.init.trunc_normal_(self.places, std=0.02)
 
@@ -134,7 +136,7 @@ class VLT(nn.Module):
             self.word_bias = nn.Parameter(torch.zeros(vocab_size))
         if "itm" in config.objectives:
             self.norm_image = nn.LayerNorm(width)
-            self.heads["match"] = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 2))
+            self.heads["match"] = nn.Sequential(nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, 2))
         if "itc" in config.objectives:
             self.heads["image"] = nn.Linear(width, width, bias=False)
             self.heads["text"] = nn.Linear(width, width, bias=False)
@@ -146,7 +148,11 @@ class VLT(nn.Module):
             images = images.to(self.places.dtype) / 255
         if self.config.blind:
             images = torch.zeros_like(images)
-        return self.project(self.backbone((images - backbones.MEAN) / backbones.STD)) + self.places
+        tokens = self.project(self.backbone((images - backbones.MEAN) / backbones.STD))
+        if self.config.mirror:
+            mirrored = tokens.unflatten(1, self.backbone.grid).flip(2).flatten(1, 2)
+            tokens = tokens + self.mirror(torch.cat([tokens, mirrored], dim=2))
+        return tokens + self.places
 
     def encode_text(self, tokens: Tensor, present: Tensor, mask: str = "bidirectional") -> Tensor:
         """tokens (B, L) int64, present (B, L) bool -> (B, L, width)."""
@@ -162,8 +168,9 @@ class VLT(nn.Module):
         return F.linear(self.heads["word"](text), self.text.tokens.weight, self.word_bias)
 
     def match_logits(self, fused: Fused) -> Tensor:
-        """(B, 2): [not a pair, a pair], from [CLS] and the mean image token."""
-        return self.heads["match"](torch.cat([fused.text[:, 0], self.norm_image(fused.image.mean(1))], dim=1))
+        """(B, 2): [not a pair, a pair], from [CLS], the mean image token and their product (arXiv 1908.02265)."""
+        text, image = fused.text[:, 0], self.norm_image(fused.image.mean(1))
+        return self.heads["match"](torch.cat([text, image, text * image], dim=1))
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Image tokens before fusion (B, N, width) -> unit vectors (B, width)."""

@@ -29,7 +29,7 @@ def test_a_config_is_the_same_in_json_and_back():
         ({"steps": "many"}, "steps 'many'"),
         ({"steps": 1.5}, "steps 1.5"),
         ({"backbone": 3}, "backbone 3"),
-        ({"hard_negatives": True}, "itc"),
+        ({"hard_negatives": True, "objectives": {"mlm": 1.0, "itm": 1.0}}, "itc"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(settings, named):

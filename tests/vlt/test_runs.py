@@ -107,13 +107,13 @@ def test_what_a_resume_may_not_change_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "cuda, given, backbone, size, says",
     [
-        (False, {}, "swin_nano", 128, True),
-        (False, {"backbone": "vit"}, "vit_nano", 128, True),
+        (False, {}, "swin_nano", 64, True),
+        (False, {"backbone": "vit"}, "vit_nano", 64, True),
         (False, {"backbone": "resnet", "size": "base"}, "resnet101", 224, False),
         (False, {"preset": "paper"}, "swin_s", 224, False),
         (True, {}, "swin_s", 224, False),
         (True, {"backbone": "vit"}, "vit_s_16", 224, False),
-        (True, {"size": "nano"}, "swin_nano", 128, False),
+        (True, {"size": "nano"}, "swin_nano", 64, False),
     ],
 )
 def test_settings_follow_the_device_the_preset_and_the_user(monkeypatch, cuda, given, backbone, size, says):

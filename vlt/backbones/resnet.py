@@ -8,11 +8,13 @@ from torch.utils.checkpoint import checkpoint
 from vlt.attention import DropPath, drop_path_rates
 from vlt.backbones.base import Backbone
 
+_WIDTHS = (64, 128, 256, 512)
 SIZES = {
-    "resnet_nano": {"stem": 16, "widths": (24, 48, 96, 128), "depths": (1, 1, 1, 1), "expansion": 1},
-    "resnet18": {"stem": 64, "widths": (64, 128, 256, 512), "depths": (2, 2, 2, 2), "expansion": 1},
-    "resnet50": {"stem": 64, "widths": (64, 128, 256, 512), "depths": (3, 4, 6, 3), "expansion": 4},
-    "resnet101": {"stem": 64, "widths": (64, 128, 256, 512), "depths": (3, 4, 23, 3), "expansion": 4},
+    # its last stage keeps the map's size: a grid of 8 x 8 at 64 pixels, as that of the other nano models
+    "resnet_nano": {"stem": 24, "widths": (32, 64, 128), "depths": (1, 1, 1), "strides": (1, 2, 1), "expansion": 1},
+    "resnet18": {"stem": 64, "widths": _WIDTHS, "depths": (2, 2, 2, 2), "strides": (1, 2, 2, 2), "expansion": 1},
+    "resnet50": {"stem": 64, "widths": _WIDTHS, "depths": (3, 4, 6, 3), "strides": (1, 2, 2, 2), "expansion": 4},
+    "resnet101": {"stem": 64, "widths": _WIDTHS, "depths": (3, 4, 23, 3), "strides": (1, 2, 2, 2), "expansion": 4},
 }
 
 
@@ -75,6 +77,7 @@ class ResNet(Backbone):
         stem: int,
         widths: tuple[int, ...],
         depths: tuple[int, ...],
+        strides: tuple[int, ...],
         expansion: int,
         *,
         image_size: int,
@@ -89,14 +92,13 @@ class ResNet(Backbone):
         self.bn1 = nn.BatchNorm2d(stem)
         rates = iter(drop_path_rates(drop_path, sum(depths)))
         width, side = stem, -(-image_size // 4)
-        for stage, (inner, depth) in enumerate(zip(widths, depths, strict=True)):
+        for stage, (inner, depth, first) in enumerate(zip(widths, depths, strides, strict=True), start=1):
             blocks = []
             for number in range(depth):
-                stride = 2 if stage and not number else 1
-                blocks.append(Block(width, inner, stride, expansion, next(rates)))
+                blocks.append(Block(width, inner, 1 if number else first, expansion, next(rates)))
                 width = inner * expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
-            side = -(-side // 2) if stage else side
+            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            side = -(-side // first)
         self.grid = (side, side)
         self.stages = len(widths)
         self._initialise()
@@ -114,7 +116,7 @@ class ResNet(Backbone):
                 nn.init.zeros_(part.get_submodule(f"bn{part.count}").weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> (B, H * W / 1024, width)."""
+        """(B, channels, H, W) -> (B, rows * columns of `grid`, width)."""
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, 1)
         for stage in range(1, self.stages + 1):
             for block in self.get_submodule(f"layer{stage}").children():

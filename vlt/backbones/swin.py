@@ -14,10 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from corpus_db.read import UserError
 from vlt.attention import MLP, DropPath, attend, drop_path_rates, initialise
-from vlt.backbones.base import Backbone
+from vlt.backbones.base import Backbone, ConvStem
 
 SIZES = {
-    "swin_nano": {"width": 32, "depths": (2, 2, 2), "heads": (2, 4, 8), "window": 8},
+    "swin_nano": {"width": 32, "depths": (2, 2), "heads": (2, 4), "window": 8, "conv_stem": True},
     "swin_t": {"width": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7},
     "swin_s": {"width": 96, "depths": (2, 2, 18, 2), "heads": (3, 6, 12, 24), "window": 7},
     "swin_b": {"width": 128, "depths": (2, 2, 18, 2), "heads": (4, 8, 16, 32), "window": 7},
@@ -194,6 +194,7 @@ class Swin(Backbone):
         depths: tuple[int, ...],
         heads: tuple[int, ...],
         window: int,
+        conv_stem: bool = False,
         *,
         image_size: int,
         channels: int,
@@ -205,7 +206,7 @@ class Swin(Backbone):
         if side < 1:
             raise UserError(f"image_size {image_size} is smaller than Swin's patch {PATCH}")
         self.channels, self.checkpointing = channels, checkpointing
-        self.patches = nn.Conv2d(channels, width, PATCH, PATCH)
+        self.patches = ConvStem(channels, width, PATCH) if conv_stem else nn.Conv2d(channels, width, PATCH, PATCH)
         self.patch_norm = nn.LayerNorm(width)
         rates = iter(drop_path_rates(drop_path, sum(depths)))
         self.stages, self.mergings, self.orders = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
@@ -224,7 +225,7 @@ class Swin(Backbone):
         self.orders.append(Reorder(order, np.arange(side * side)))
         self.norm = nn.LayerNorm(width)
         self.width, self.grid = width, (side, side)
-        initialise(self)
+        initialise(self, 0.02 if width >= SIZES["swin_t"]["width"] else None)  # the papers' sizes as in the papers
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, S, S) with the S it was built for -> (B, N, width)."""

@@ -9,10 +9,10 @@ from torch.utils.checkpoint import checkpoint
 
 from corpus_db.read import UserError
 from vlt.attention import MLP, Attention, DropPath, drop_path_rates, initialise
-from vlt.backbones.base import Backbone
+from vlt.backbones.base import Backbone, ConvStem
 
 SIZES = {
-    "vit_nano": {"patch": 8, "width": 128, "depth": 4, "heads": 4},
+    "vit_nano": {"patch": 8, "width": 128, "depth": 3, "heads": 4, "conv_stem": True},
     "vit_ti_16": {"patch": 16, "width": 192, "depth": 12, "heads": 3},
     "vit_s_16": {"patch": 16, "width": 384, "depth": 12, "heads": 6},
     "vit_b_16": {"patch": 16, "width": 768, "depth": 12, "heads": 12},
@@ -58,6 +58,7 @@ class ViT(Backbone):
         width: int,
         depth: int,
         heads: int,
+        conv_stem: bool = False,
         *,
         image_size: int,
         channels: int,
@@ -69,16 +70,16 @@ class ViT(Backbone):
             raise UserError(f"image_size {image_size} is no multiple of ViT's patch {patch}")
         side = image_size // patch
         self.channels, self.checkpointing, self.width, self.grid = channels, checkpointing, width, (side, side)
-        self.patches = nn.Conv2d(channels, width, patch, patch)
+        self.patches = ConvStem(channels, width, patch) if conv_stem else nn.Conv2d(channels, width, patch, patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.places = nn.Parameter(torch.zeros(1, 1 + side * side, width))
         self.blocks = nn.ModuleList(Block(width, heads, rate) for rate in drop_path_rates(drop_path, depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        initialise(self)
+        initialise(self, 0.02 if width >= SIZES["vit_ti_16"]["width"] else None)  # the paper's sizes as usual
         nn.init.trunc_normal_(self.places, std=0.02)
-        fan_in = channels * patch * patch
-        nn.init.trunc_normal_(self.patches.weight, std=fan_in**-0.5)
-        nn.init.zeros_(self.patches.bias)  # type: ignore[arg-type]
+        if isinstance(self.patches, nn.Conv2d):
+            nn.init.trunc_normal_(self.patches.weight, std=(channels * patch * patch) ** -0.5)
+            nn.init.zeros_(self.patches.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, S, S) with the S it was built for -> (B, N, width)."""
