@@ -33,7 +33,6 @@ class Config:
     vocab_size: int = 4000
     dropout: float = 0.0
     drop_path: float = 0.0  # stochastic depth of the backbone, at its last block
-    mirror: bool = False  # each image token is told its mirror image's: what is on one side only stands out
     blind: bool = False  # a twin that sees blank images: what text alone would reach
 
     # what it learns

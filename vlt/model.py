@@ -6,6 +6,7 @@ After Xu et al., "Multi-modal Pre-training for Medical Vision-language Understan
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,11 +17,50 @@ from vlt.masks import merged_mask, text_mask
 from vlt.text import TextEncoder
 
 
+def mean_of_ranks(x: Tensor) -> Tensor:
+    """The mean over all ranks of a tensor that each has; gradients flow back to each."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return x
+    from torch.distributed.nn.functional import all_reduce
+
+    return all_reduce(x) / dist.get_world_size()
+
+
 class Fused(NamedTuple):
     """Both streams after fusion."""
 
     text: Tensor  # B, L, width
     image: Tensor  # B, N, width
+
+
+class TokenNorm(nn.Module):
+    """A batch norm (arXiv 1502.03167) of image tokens, over the batch of all ranks.
+
+    Images of a corpus are alike, and a layer norm keeps what all have in common: the mean tokens of any two then have a
+    cosine of 0.9, and contrast takes many times longer to tell them apart. Here that mean is taken out.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, width: int, momentum: float = 0.1):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, width) -> the same; in training by the batch's mean and variance, else by those of training."""
+        mean, variance = self.mean, self.variance
+        if self.training:
+            values = x.float()
+            moments = mean_of_ranks(torch.stack([values.mean((0, 1)), values.square().mean((0, 1))]))
+            mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
+            with torch.no_grad():
+                self.mean.lerp_(mean, self.momentum)
+                self.variance.lerp_(variance, self.momentum)
+        return (x - mean) * (self.weight * (variance + 1e-5).rsqrt()) + self.bias
 
 
 class Reading(nn.Module):
@@ -113,17 +153,18 @@ class VLT(nn.Module):
             checkpointing=config.checkpointing,
         )
         rows, columns = self.backbone.grid
-        self.project = nn.Sequential(nn.LayerNorm(self.backbone.width), nn.Linear(self.backbone.width, width))
+        self.project = nn.Sequential(
+            nn.LayerNorm(self.backbone.width), nn.Linear(self.backbone.width, width, bias=False)
+        )
+        self.norm_tokens = TokenNorm(width)
         self.places = nn.Parameter(torch.zeros(1, rows * columns, width))  # Swin and ResNet know no absolute place
-        if config.mirror:
-            self.mirror = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, width))
         self.text = TextEncoder(
             vocab_size, width, config.heads, config.text_layers, config.max_tokens, config.dropout, pad
         )
         self.fusion = CrossFusion(config) if config.fusion == "cross" else MergedFusion(config)
         self.norm_text = nn.LayerNorm(width)
         self._add_heads(config, vocab_size)
-        for part in (self.project, self.fusion, self.heads, *([self.mirror] if config.mirror else [])):
+        for part in (self.project, self.fusion, self.heads):
             initialise(part)
         nn.init.trunc_normal_(self.places, std=0.02)
 
@@ -148,10 +189,7 @@ class VLT(nn.Module):
             images = images.to(self.places.dtype) / 255
         if self.config.blind:
             images = torch.zeros_like(images)
-        tokens = self.project(self.backbone((images - backbones.MEAN) / backbones.STD))
-        if self.config.mirror:
-            mirrored = tokens.unflatten(1, self.backbone.grid).flip(2).flatten(1, 2)
-            tokens = tokens + self.mirror(torch.cat([tokens, mirrored], dim=2))
+        tokens = self.norm_tokens(self.project(self.backbone((images - backbones.MEAN) / backbones.STD)))
         return tokens + self.places
 
     def encode_text(self, tokens: Tensor, present: Tensor, mask: str = "bidirectional") -> Tensor:

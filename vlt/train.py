@@ -20,7 +20,7 @@ from vlt.config import Config
 from vlt.data import Batch, Batches, CorpusDataset
 from vlt.device import Place
 from vlt.log import Log, step_flops
-from vlt.model import VLT
+from vlt.model import VLT, TokenNorm
 from vlt.objectives import Objectives, asked_tokens, draw
 from vlt.pack import pack
 from vlt.text import Tokenizer
@@ -78,7 +78,7 @@ class Training:
             self._load(state)
         self.objectives = Objectives(self.model, config)
         self.wrapped = self._wrapped()
-        norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        norms = [module for module in self.model.modules() if isinstance(module, (nn.BatchNorm2d, TokenNorm))]
         self.statistics = [value for norm in norms for value in norm.buffers()]  # a forward pass changes them
 
     def _wrapped(self) -> nn.Module:
@@ -223,6 +223,12 @@ def _pretrain(
             window = {"window": log.window, "threads": torch.get_num_threads(), "world": place.world}
             checkpoint.save(run.checkpoints, step, training.state() | window | {"made_of": made_of})
 
+    def evaluate(step: int) -> None:
+        if place.rank == 0 and validation is not None:
+            with device.autocast(training.precision, place.device):
+                scores = grounding.evaluate(training.evaluated, validation, tokenizer, place.device)
+            log.evaluation(step, scores, say)
+
     log = Log(run, first, training.precision, place)
     log.window = state["window"] if state is not None else {}
     log.cut(first)
@@ -232,6 +238,8 @@ def _pretrain(
     stream = batches.stream(first, pinned=place.cuda)
     with _signals() as asked, log.bar:
         say(_described(training, run, first))
+        if first == 0:
+            evaluate(0)  # what an untrained model scores, to compare with
         for step in range(first, config.steps):
             begun = time.perf_counter()
             parts = [part.to(place.device) for part in next(stream)]
@@ -245,11 +253,8 @@ def _pretrain(
             if training.bad:
                 _bad_batch(training.bad, batches, parts, done, run, say)
             last = done == config.steps
-            if (last or done % config.evaluate_every == 0) and validation is not None and place.rank == 0:
-                with device.autocast(training.precision, place.device):
-                    log.evaluation(
-                        done, grounding.evaluate(training.evaluated, validation, tokenizer, place.device), say
-                    )
+            if last or done % config.evaluate_every == 0:
+                evaluate(done)
             if last or told.asked or done % config.checkpoint_every == 0:
                 save(done)
             if told.asked and not last:

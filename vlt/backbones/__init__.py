@@ -14,8 +14,9 @@ from corpus_db.read import UserError
 from vlt.backbones import resnet, swin, vit
 from vlt.backbones.base import Backbone
 
-# VLT feeds (x / 255 - MEAN) / STD, the same for grey and for each colour: radiographs have no colour to speak of
-MEAN, STD = 0.5, 0.25
+# VLT feeds (x / 255 - MEAN) / STD, the same for grey and for each colour: radiology has no colour to speak of, and is
+# mostly black: letterboxed, VQA-RAD's images have 0.27 and 0.29, the sample's 0.22 and 0.25
+MEAN, STD = 0.25, 0.25
 # what torchvision's weights were trained with (ImageNet), red, green, blue
 _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406])
 _IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225])

@@ -13,9 +13,9 @@ class ConvStem(nn.Sequential):
 
     def __init__(self, channels: int, width: int, patch: int):
         layers: list[nn.Module] = []
-        inner, count = channels, patch.bit_length() - 1
-        for left in reversed(range(count)):
-            outer = max(width >> left, 16)
+        inner = channels
+        for number in range(patch.bit_length() - 1):
+            outer = min(16 << number, width)
             layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.GroupNorm(1, outer), nn.GELU()]
             inner = outer
         super().__init__(*layers, nn.Conv2d(inner, width, 1))

@@ -16,7 +16,7 @@ from corpus_db.read import UserError
 from vlt.attention import MLP, DropPath, attend, drop_path_rates, initialise
 from vlt.backbones.base import Backbone, ConvStem
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "swin_nano": {"width": 32, "depths": (2, 2), "heads": (2, 4), "window": 8, "conv_stem": True},
     "swin_t": {"width": 96, "depths": (2, 2, 6, 2), "heads": (3, 6, 12, 24), "window": 7},
     "swin_s": {"width": 96, "depths": (2, 2, 18, 2), "heads": (3, 6, 12, 24), "window": 7},

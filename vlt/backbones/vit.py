@@ -1,6 +1,7 @@
 """ViT (arXiv 2010.11929), with a class token as torchvision has it; its output leaves that token out."""
 
 import re
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from corpus_db.read import UserError
 from vlt.attention import MLP, Attention, DropPath, drop_path_rates, initialise
 from vlt.backbones.base import Backbone, ConvStem
 
-SIZES = {
-    "vit_nano": {"patch": 8, "width": 128, "depth": 3, "heads": 4, "conv_stem": True},
+SIZES: dict[str, dict[str, Any]] = {
+    "vit_nano": {"patch": 8, "width": 96, "depth": 2, "heads": 3, "conv_stem": True},
     "vit_ti_16": {"patch": 16, "width": 192, "depth": 12, "heads": 3},
     "vit_s_16": {"patch": 16, "width": 384, "depth": 12, "heads": 6},
     "vit_b_16": {"patch": 16, "width": 768, "depth": 12, "heads": 12},
