@@ -10,7 +10,6 @@ interval of Student's t, and the losses before the first step.
 """
 
 import argparse
-import json
 import math
 import statistics
 import subprocess
@@ -40,18 +39,19 @@ SHOWN = {
 T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t at 97.5 %, by how many seeds
 
 
-def trained(name: str, options: Sequence[str]) -> float | None:
-    """Train a run, or go on with it -> its seconds; None where it had been begun before. Exits where it fails."""
-    folder = runs.RUNS / name
-    if (folder / predict.FILE).exists():
-        return None
-    begun = time.perf_counter()
-    fresh = not folder.exists()
-    given = ["--name", name, *options] if fresh else ["--resume", name]
-    done = subprocess.run([sys.executable, ROOT / "cli.py", "pretrain", *given], stdout=sys.stderr)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return time.perf_counter() - begun if fresh else None
+def trained(name: str, options: Sequence[str]) -> str:
+    """Train a run, or go on with it -> the minutes it took, from the command to its end. Exits where it fails."""
+    folder, clock = runs.RUNS / name, runs.RUNS / f"{name}.minutes"  # beside the run, which is its own affair
+    if not (folder / predict.FILE).exists():
+        begun = time.perf_counter()
+        fresh = not folder.exists()
+        given = ["--name", name, *options] if fresh else ["--resume", name]
+        done = subprocess.run([sys.executable, ROOT / "cli.py", "pretrain", *given], stdout=sys.stderr)
+        if done.returncode:
+            sys.exit(done.returncode)
+        if fresh:
+            clock.write_text(f"{(time.perf_counter() - begun) / 60:.1f}")
+    return clock.read_text() if clock.exists() else "resumed"
 
 
 def scores(name: str) -> tuple[dict[str, float], dict[str, float]]:
@@ -87,7 +87,6 @@ def main() -> None:
         if value := getattr(args, option):
             shared += [f"--{option}", value]
 
-    seconds_file = runs.RUNS / f"{args.prefix}.json"
     print(row("run", [*SHOWN.values(), "minutes"]))
     print(row("---", ["---:"] * (len(SHOWN) + 1)))
     for backbone in args.backbones.split(","):
@@ -96,12 +95,8 @@ def main() -> None:
             for seed in filter(None, seeds.split(",")):
                 name = f"{args.prefix}-{backbone}-{seed}" + ("-blind" if blind else "")
                 options = ["--backbone", backbone, "--seed", seed, *(["--blind"] if blind else []), *shared]
-                taken = trained(name, options)
-                seconds = json.loads(seconds_file.read_text()) if seconds_file.exists() else {}
-                if taken is not None:
-                    seconds_file.write_text(json.dumps(seconds := seconds | {name: taken}))
+                minutes = trained(name, options)
                 first, last = scores(name)
-                minutes = f"{seconds[name] / 60:.1f}" if name in seconds else "resumed"
                 if not ended and not blind:
                     print(row(f"{backbone}, before step 1", [f"{first[key]:.3f}" for key in SHOWN] + [""]))
                 title = f"{backbone}{', blind' if blind else ''}, seed {seed}"

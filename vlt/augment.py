@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 DRAWS = 7  # random numbers an image takes
-SMALLEST = 0.8  # share of the side that a crop keeps: a lesion at the border stays in most crops
-SHIFT = 0.05  # of half the side, beyond what the crop allows: letterboxed images have a margin
-DEGREES = 10.0  # about how far patients lie askew
+SMALLEST = 0.92  # share of the side that a crop keeps: a lesion at the border stays in nearly all crops
+SHIFT = 0.03  # of half the side, beyond what the crop allows: letterboxed images have a margin
+DEGREES = 4.0  # how far most patients lie askew
 GAMMA = math.log(1.3)  # windowing differs between sites: gamma, gain and offset stand for it
 GAIN = 0.2
 OFFSET = 0.1

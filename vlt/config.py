@@ -32,6 +32,8 @@ class Config:
     max_tokens: int = 80  # of a caption, [CLS] and [SEP] included; the paper's length
     vocab_size: int = 4000
     dropout: float = 0.0
+    token_drop: float = 0.0  # share of an image's tokens that each step leaves out
+    word_drop: float = 0.0  # share of a caption's words that ITM and ITC do not see in training
     drop_path: float = 0.0  # stochastic depth of the backbone, at its last block
     blind: bool = False  # a twin that sees blank images: what text alone would reach
 
@@ -140,6 +142,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("vocab_size", 32, 1_000_000),
     ("dropout", 0, 0.9),
     ("drop_path", 0, 0.9),
+    ("token_drop", 0, 0.9),
+    ("word_drop", 0, 0.9),
     ("mask_rate", 0.01, 1),
     ("mask_rate_end", 0.01, 1),
     ("mask_findings", 0, 1),

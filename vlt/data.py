@@ -41,6 +41,7 @@ class Batch:
     rows: Tensor  # int64 (B,): in the data set
     mlm_tokens: Tensor | None = None  # int64 (B, L), as the next: set by `objectives.draw`
     mlm_labels: Tensor | None = None
+    thinned: Tensor | None = None  # int64 (B, L): what ITM and ITC see of the tokens, if not all
     uniforms: Tensor | None = None  # float32 (B, 4)
     augment: Tensor | None = None  # float32 (B, augment.DRAWS)
     peers: dict[str, Tensor] | None = None  # of the batch of all ranks: IDS, and how many tokens mlm and lm ask for

@@ -190,7 +190,18 @@ class VLT(nn.Module):
         if self.config.blind:
             images = torch.zeros_like(images)
         tokens = self.norm_tokens(self.project(self.backbone((images - backbones.MEAN) / backbones.STD)))
-        return tokens + self.places
+        return self._thinned(tokens + self.places)
+
+    def _thinned(self, tokens: Tensor) -> Tensor:
+        """Image tokens (B, N, width); in training without a random share of each image's, as FLIP (arXiv 2212.00794).
+
+        What is left costs less, and a caption is not learnt by heart from one corner of its image.
+        """
+        if not (self.training and self.config.token_drop):
+            return tokens
+        kept = max(1, round(tokens.shape[1] * (1 - self.config.token_drop)))
+        order = torch.rand(tokens.shape[:2], device=tokens.device).argsort(1)[:, :kept]  # B, kept
+        return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[2]))
 
     def encode_text(self, tokens: Tensor, present: Tensor, mask: str = "bidirectional") -> Tensor:
         """tokens (B, L) int64, present (B, L) bool -> (B, L, width)."""

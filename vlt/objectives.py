@@ -1,7 +1,7 @@
 """What the VLT is pre-trained for: masked words, image-text matching, contrast and captioning, in any weighted mix.
 
-Everything random is drawn beforehand, on the CPU and for the whole batch of all ranks (`draw`), so that a step is a
-function of its batch alone: the same on any device and for any number of ranks.
+All chance but dropout's is drawn beforehand, on the CPU and for the whole batch of all ranks (`draw`), so that a step
+is a function of its batch alone: the same on any device and for any number of ranks.
 """
 
 from collections.abc import Callable
@@ -38,9 +38,7 @@ def hide(batch: Batch, rate: float, findings: float, tokenizer: Tokenizer, gener
     finding, side and size words as well. Of the tokens 80 % become [MASK], 10 % any word, 10 % stay (BERT,
     arXiv 1810.04805, appendix C.2).
     """
-    is_word = batch.words >= 0
-    draws = torch.rand(*batch.words.shape, generator=generator)  # B, L; a word's draw is that of its number
-    draws = draws.gather(1, batch.words.clamp(min=0)).masked_fill(~is_word, 2.0)
+    is_word, draws = batch.words >= 0, word_draws(batch, generator)
     hidden = (draws < rate) | (draws == draws.amin(1, keepdim=True))
     whole = torch.rand(len(draws), 1, generator=generator) < findings
     hidden = (hidden | (whole & (batch.classes >= WordClass.FINDING))) & is_word
@@ -55,11 +53,20 @@ def hide(batch: Batch, rate: float, findings: float, tokenizer: Tokenizer, gener
     )
 
 
+def word_draws(batch: Batch, generator: torch.Generator) -> Tensor:
+    """(B, L): a number in [0, 1) for each word, the same for all of its tokens; 2 for what is no word."""
+    draws = torch.rand(*batch.words.shape, generator=generator)
+    return draws.gather(1, batch.words.clamp(min=0)).masked_fill(batch.words < 0, 2.0)
+
+
 def draw(batch: Batch, config: Config, tokenizer: Tokenizer, generator: torch.Generator, done: float = 0.0) -> Batch:
     """All that chance decides in the objectives of a batch; `done`: the share of the run that is over."""
     end = config.mask_rate if config.mask_rate_end is None else config.mask_rate_end
     rate = config.mask_rate + (end - config.mask_rate) * done
     batch = hide(batch, rate, config.mask_findings, tokenizer, generator)
+    if config.word_drop:
+        dropped = word_draws(batch, generator) < config.word_drop
+        batch = replace(batch, thinned=torch.where(dropped, tokenizer.mask, batch.tokens))
     return replace(batch, uniforms=torch.rand(len(batch.tokens), 4, generator=generator))
 
 
@@ -108,7 +115,8 @@ class Objectives(nn.Module):
             "lm": self.captioning,
         }
         wanted = self.config.objectives
-        text = self.model.encode_text(batch.tokens, batch.present) if {"itm", "itc"} & set(wanted) else None
+        shown = batch.tokens if batch.thinned is None else batch.thinned
+        text = self.model.encode_text(shown, batch.present) if {"itm", "itc"} & set(wanted) else None
         return {name: losses[name](batch, image, text) for name in wanted}
 
     def masked_words(self, batch: Batch, image: Tensor, _: Tensor | None = None) -> Outcome:

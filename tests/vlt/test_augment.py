@@ -82,12 +82,12 @@ def test_a_crop_magnifies_and_a_turn_turns():
     ring = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     ring[:, :, 24:40, 24:40] = 200
     grown = (augment(ring, changed(scale=1.0)) > 0.4).sum().item()
-    assert grown == pytest.approx(16**2 / 0.8**2, rel=0.1)
+    assert grown == pytest.approx(16**2 / augmenting.SMALLEST**2, rel=0.1)
     dot = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     dot[:, :, 30:34, 54:58] = 200
     turned = augment(dot, changed(angle=1.0))[0, 0]
     down = (turned.sum(1) * torch.arange(64.0)).sum() / turned.sum()
-    assert abs(down - 31.5).item() == pytest.approx(24 * math.sin(math.radians(10)), rel=0.1)
+    assert abs(down - 31.5).item() == pytest.approx(24 * math.sin(math.radians(augmenting.DEGREES)), rel=0.1)
 
 
 @pytest.mark.parametrize("name,axis", [("across", 0), ("down", 1)])

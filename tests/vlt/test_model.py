@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.vlt import tiny
+from vlt.model import TokenNorm
 from vlt.objectives import Objectives, draw
 
 FORMS = [(fusion, mask) for fusion in ("cross", "merged") for mask in ("bidirectional", "seq2seq")]
@@ -96,3 +97,22 @@ def test_embeddings_are_unit_vectors():
     text = model.embed_text(model.encode_text(batch.tokens, batch.present))
     for vectors in (image, text):
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(8))
+
+
+def test_in_training_a_random_share_of_the_image_tokens_is_left_out_and_in_use_none():
+    model, images = tiny.model(tiny.config(token_drop=0.25, backbone="vit_nano")), tiny.batch().images
+    whole = model.train(False).encode_image(images)
+    model.norm_tokens.train(False)
+    model.training = True  # the model alone: its norm goes on with what it has
+    some, others = model.encode_image(images), model.encode_image(images)
+    assert whole.shape[1] == 16 and some.shape[1] == 12
+    for one, all_ in zip(some, whole, strict=True):
+        assert torch.isin(one, all_).all()
+    assert not torch.equal(some, others)
+
+
+def test_in_training_image_tokens_have_mean_0_and_variance_1_over_the_batch_and_later_those_of_training():
+    norm, x = TokenNorm(3, momentum=1.0), torch.randn(50, 4, 3) * torch.tensor([1.0, 5.0, 0.1]) + 7
+    found = norm.train()(x)
+    assert found.mean((0, 1)).abs().max() < 1e-4 and (found.var((0, 1)) - 1).abs().max() < 0.02
+    assert torch.allclose(norm.eval()(x[:1]), found[:1], atol=1e-5)

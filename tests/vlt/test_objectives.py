@@ -119,3 +119,14 @@ def test_the_same_generator_gives_the_same_draws_and_another_does_not():
     )
     assert torch.equal(one.mlm_tokens, same.mlm_tokens) and torch.equal(one.uniforms, same.uniforms)
     assert not torch.equal(one.uniforms, other.uniforms)
+
+
+def test_matching_and_contrast_miss_a_share_of_whole_words_while_other_objectives_see_all():
+    batch = draw(tiny.batch(2000), tiny.config(word_drop=0.3), tiny.TOKENIZER, torch.Generator().manual_seed(0))
+    missed = batch.thinned != batch.tokens
+    assert (batch.thinned[missed] == tiny.TOKENIZER.mask).all() and not missed[batch.words < 0].any()
+    assert abs(missed.sum() / (batch.words >= 0).sum() - 0.3) < 0.02
+    model = tiny.model(tiny.config()).eval()
+    whole = dataclasses.replace(batch, thinned=None)
+    told, of_whole = (Objectives(model, tiny.config())(some) for some in (batch, whole))
+    assert {name for name in told if told[name].loss != of_whole[name].loss} == {"itm", "itc"}

@@ -32,6 +32,8 @@ def config(**settings: Any) -> Config:
         "fusion_layers": 2,
         "max_tokens": 24,
         "dropout": 0.0,
+        "token_drop": 0.0,
+        "word_drop": 0.0,
         "drop_path": 0.0,
         "batch_size": 8,
         "objectives": {"mlm": 1.0, "itm": 1.0, "itc": 1.0, "lm": 1.0},
