@@ -179,7 +179,7 @@ def _matches(model: VLT, seen: _Seen, images: np.ndarray, device: torch.device) 
         present = batch.present.to(device)
         text = model.encode_text(batch.tokens.to(device), present)
         chosen = torch.from_numpy(images[here]).to(device)
-        found.append(model.match_logits(model.fuse(text, seen.images[chosen], present)).float().cpu())
+        found.append(model.match_logits(text, seen.images[chosen], present).float().cpu())
     logits = torch.cat(found)
     return (logits[:, 1] > logits[:, 0]).numpy(), -logits.log_softmax(1).numpy()
 

@@ -181,6 +181,8 @@ class VLT(nn.Module):
         if "itc" in config.objectives:
             self.heads["image"] = nn.Linear(width, width, bias=False)
             self.heads["text"] = nn.Linear(width, width, bias=False)
+            if "itm" in config.objectives:
+                self.match_scale = nn.Parameter(torch.tensor([-2.0, 2.0]))  # of the similarity, for no and yes
             self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())  # CLIP's start (arXiv 2103.00020)
 
     def encode_image(self, images: Tensor) -> Tensor:
@@ -216,10 +218,19 @@ class VLT(nn.Module):
         """Fused words (..., width) -> (..., V)."""
         return F.linear(self.heads["word"](text), self.text.tokens.weight, self.word_bias)
 
-    def match_logits(self, fused: Fused) -> Tensor:
-        """(B, 2): [not a pair, a pair], from [CLS], the mean image token and their product (arXiv 1908.02265)."""
-        text, image = fused.text[:, 0], self.norm_image(fused.image.mean(1))
-        return self.heads["match"](torch.cat([text, image, text * image], dim=1))
+    def match_logits(self, text: Tensor, image: Tensor, present: Tensor) -> Tensor:
+        """Both streams before fusion, as `fuse` takes them -> (B, 2): [not a pair, a pair].
+
+        From [CLS], the mean image token and their product (arXiv 1908.02265), all fused; where contrast is learnt, too,
+        its similarity counts, which tells pairs apart long before the fusion does.
+        """
+        fused = self.fuse(text, image, present)
+        first, mean = fused.text[:, 0], self.norm_image(fused.image.mean(1))
+        logits = self.heads["match"](torch.cat([first, mean, first * mean], dim=1))
+        if "itc" not in self.config.objectives:
+            return logits
+        alike = (self.embed_text(text) * self.embed_image(image)).sum(1)  # B
+        return logits + alike[:, None] * self.match_scale
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Image tokens before fusion (B, N, width) -> unit vectors (B, width)."""

@@ -157,8 +157,8 @@ class Objectives(nn.Module):
         swapped = (batch.uniforms[:, 0] < 0.5) & possible
         own = torch.arange(len(image), device=image.device) + _first(batch)
         chosen = torch.where(swapped, choose(weights, batch.uniforms[:, 1]), own)
-        fused = self.model.fuse(text, gathered(image)[chosen], batch.present)
-        return scored(self.model.match_logits(fused), (~swapped).long(), everyone(batch, "image_id").shape[0])
+        logits = self.model.match_logits(text, gathered(image)[chosen], batch.present)
+        return scored(logits, (~swapped).long(), everyone(batch, "image_id").shape[0])
 
     def _negative_weights(self, batch: Batch, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Which image each text may get, by weight (B, B of all ranks), and whether there is one (B,)."""

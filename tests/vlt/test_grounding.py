@@ -55,8 +55,8 @@ class Oracle:
     def word_logits(self, pairs):
         return torch.nn.functional.one_hot(pairs, len(tiny.TOKENIZER)).float()
 
-    def match_logits(self, fused):
-        text, pairs = fused
+    def match_logits(self, text, image, present):
+        text, pairs = self.fuse(text, image, present)
         known = self.split.whole.tokens[pairs][:, : text.shape[1]]
         return torch.nn.functional.one_hot((known == text).all(1).long(), 2).float()
 
@@ -86,7 +86,7 @@ def test_matching_is_perfect_for_a_model_that_knows_and_chance_for_one_that_says
     knowing = evaluate(Matching(split, objectives=("itm",)), split, tiny.TOKENIZER, torch.device("cpu"))
     assert knowing["itm"] == knowing["itm_hard"] == knowing["itm_told"] == 1.0
     saying_yes = Matching(split, objectives=("itm",))
-    saying_yes.match_logits = lambda fused: torch.tensor([[0.0, 1.0]]).expand(len(fused.text), 2)
+    saying_yes.match_logits = lambda text, image, present: torch.tensor([[0.0, 1.0]]).expand(len(text), 2)
     scores = evaluate(saying_yes, split, tiny.TOKENIZER, torch.device("cpu"))
     assert scores["itm"] == scores["itm_hard"] == 0.5
 

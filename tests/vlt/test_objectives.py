@@ -71,8 +71,12 @@ def swapped(settings, batch, monkeypatch):
     monkeypatch.setattr(model, "encode_image", lambda images: torch.arange(len(images)).float()[:, None, None])
     monkeypatch.setattr(model, "embed_image", lambda image: torch.ones(len(image), 1))
     monkeypatch.setattr(model, "embed_text", lambda text: torch.ones(len(text), 1))
-    monkeypatch.setattr(model, "fuse", lambda text, image, present: given.update(image=image[:, 0, 0].long()))
-    monkeypatch.setattr(model, "match_logits", lambda fused: torch.zeros(len(batch.tokens), 2))
+
+    def match(text, image, present):
+        given.update(image=image[:, 0, 0].long())
+        return torch.zeros(len(batch.tokens), 2)
+
+    monkeypatch.setattr(model, "match_logits", match)
     Objectives(model, settings)(batch)
     return given["image"]
 
