@@ -32,8 +32,8 @@ class Config:
     max_tokens: int = 80  # of a caption, [CLS] and [SEP] included; the paper's length
     vocab_size: int = 4000
     dropout: float = 0.0
-    token_drop: float = 0.2  # share of an image's tokens that each step leaves out
-    word_drop: float = 0.1  # share of a caption's words that ITM and ITC do not see in training
+    token_drop: float = 0.0  # share of an image's tokens that each step leaves out
+    word_drop: float = 0.0  # share of a caption's words that ITM and ITC do not see in training
     drop_path: float = 0.0  # stochastic depth of the backbone, at its last block
     blind: bool = False  # a twin that sees blank images: what text alone would reach
 
@@ -53,9 +53,9 @@ class Config:
     steps: int = 1000
     batch_size: int = 32  # pairs a step, over all ranks and accumulated parts
     accumulate: int = 1  # parts that a batch is computed in
-    rate: float = 3e-3  # AdamW's, at its peak
+    rate: float = 2e-3  # AdamW's, at its peak
     backbone_rate: float = 1.0  # the backbone's share of it
-    weight_decay: float = 0.2
+    weight_decay: float = 0.05
     warmup: float = 0.05  # share of the steps
     clip: float = 1.0  # gradient norm
     ema: float = 0.0  # decay of the averaged weights that are evaluated; 0: none
