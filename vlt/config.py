@@ -63,6 +63,7 @@ class Config:
     augment: bool = True
     precision: str = "auto"
     compile: bool = False
+    shard: bool = False  # weights and optimiser state over the ranks (FSDP2) instead of on each (DDP)
     checkpointing: bool = False  # recompute activations in the backward pass
     evaluate_every: int = 500  # steps
     checkpoint_every: int = 250
@@ -85,6 +86,8 @@ class Config:
             raise UserError(f"channels {self.channels}: give 1 or 3")
         if self.batch_size % self.accumulate:
             raise UserError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        if self.shard and (self.ema or self.compile):
+            raise UserError("shard goes with neither ema nor compile")
         if self.hard_negatives and "itc" not in self.objectives:
             raise UserError("hard_negatives needs itc among the objectives: its similarity chooses them")
 

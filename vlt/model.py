@@ -144,7 +144,7 @@ class VLT(nn.Module):
     def __init__(self, config: Config, vocab_size: int, pad: int):
         super().__init__()
         width = config.width
-        self.config = config
+        self.config, self.vocabulary = config, (vocab_size, pad)
         self.backbone = backbones.build(
             config.backbone,
             config.image_size,
@@ -183,7 +183,7 @@ class VLT(nn.Module):
             self.heads["text"] = nn.Linear(width, width, bias=False)
             if "itm" in config.objectives:
                 self.match_scale = nn.Parameter(torch.tensor([-2.0, 2.0]))  # of the similarity, for no and yes
-            self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())  # CLIP's start (arXiv 2103.00020)
+            self.log_scale = nn.Parameter(torch.tensor([1 / 0.07]).log())  # CLIP's start (arXiv 2103.00020)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, C, S, S), uint8 or float in [0, 1] -> image tokens (B, N, width)."""

@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -12,9 +12,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 from corpus_db.read import UserError
-from vlt import checkpoint, device, grounding, optim, predict, runs
+from vlt import checkpoint, device, grounding, optim, predict, runs, shard
 from vlt.augment import augment
 from vlt.config import Config
 from vlt.data import Batch, Batches, CorpusDataset
@@ -68,35 +71,42 @@ class Training:
         if initialise is not None:
             initialise(self.model)
         self.model.to(place.device)
-        if config.backbone.startswith("resnet"):
+        self.sharded = config.shard and place.world > 1
+        if config.backbone.startswith("resnet") and not self.sharded:  # only contiguous weights can be shared out
             self.model.backbone.to(memory_format=torch.channels_last)
-        self.optimizer = optim.optimiser(self.model, config)
         self.average = optim.Average(self.model, config.ema) if config.ema else None
         self.precision = device.precision(config.precision, place.device)
+        if self.sharded and self.precision == "fp16":
+            raise UserError("shard has no loss scaling: give --precision bf16 or fp32")
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == "fp16")
-        if state is not None:
-            self._load(state)
         self.objectives = Objectives(self.model, config)
+        self._load_weights(state)
         self.wrapped = self._wrapped()
+        self.optimizer = optim.optimiser(self.model, config)  # of what each rank has of the weights
+        self._load_optimizer(state)
         norms = [module for module in self.model.modules() if isinstance(module, (nn.BatchNorm2d, TokenNorm))]
         self.statistics = [value for norm in norms for value in norm.buffers()]  # a forward pass changes them
 
     def _wrapped(self) -> nn.Module:
+        if self.sharded:
+            shard.share_out(self.objectives)
+            return self.objectives
         if self.config.compile:
             self.objectives.compile(dynamic=False)  # in place: the model itself stays as it is, for evaluation
         if self.place.world == 1:
             return self.objectives
         idle = set(self.config.objectives) == {"itc"}  # contrast alone uses no fusion
-        return nn.parallel.DistributedDataParallel(self.objectives, find_unused_parameters=idle)
+        return DistributedDataParallel(self.objectives, find_unused_parameters=idle)
 
     @property
     def parameters(self) -> int:
         """How many numbers it learns."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
-    @property
     def evaluated(self) -> VLT:
-        """The weights that count: the average where there is one."""
+        """The weights that count: the average where there is one. All ranks call it; the first one's is whole."""
+        if self.sharded:
+            return shard.whole(self.model)
         return cast(VLT, self.average.model) if self.average is not None else self.model
 
     def step(self, parts: Sequence[Batch], number: int, asked: Sequence[int] = ()) -> Told:
@@ -124,7 +134,7 @@ class Training:
         for number, part in enumerate(parts):
             part = self._varied(part)
             last = number == len(parts) - 1
-            with nullcontext() if last or self.place.world == 1 else self.wrapped.no_sync():  # type: ignore[operator]
+            with self._synced(last):
                 with device.autocast(self.precision, self.place.device):
                     outcomes = self.wrapped(part)
                 losses = {name: outcome.loss * shares[name][number] for name, outcome in outcomes.items()}
@@ -134,7 +144,17 @@ class Training:
             sums += torch.stack([torch.stack([value.float() for value in row]) for row in rows])
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
+        if self.sharded:
+            norm = cast(DTensor, norm).full_tensor()
         return torch.cat([sums.flatten(), norm[None].float()])
+
+    def _synced(self, last: bool) -> AbstractContextManager[None]:
+        """Ranks share their gradients in the last part of a batch alone."""
+        if isinstance(self.wrapped, FSDPModule):
+            self.wrapped.set_requires_gradient_sync(last)
+        elif isinstance(self.wrapped, DistributedDataParallel) and not last:
+            return self.wrapped.no_sync()
+        return nullcontext()
 
     def _varied(self, part: Batch) -> Batch:
         """The part with its images varied, on the device."""
@@ -165,26 +185,48 @@ class Training:
         return Told(rows, norm / world, learnt, SIGNALS[0] if term else SIGNALS[1] if interrupt else 0)
 
     def state(self) -> dict[str, Any]:
-        """All of it, for a checkpoint."""
+        """All of it, for a checkpoint. All ranks call it; the first one's is whole."""
+        model, optimizer = (
+            shard.gathered(self.model, self.optimizer)
+            if self.sharded
+            else (self.model.state_dict(), self.optimizer.state_dict())
+        )
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "model": model,
+            "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "average": self.average.model.state_dict() if self.average is not None else None,
             "bad": self.bad,
         }
 
-    def _load(self, state: dict[str, Any]) -> None:
-        try:
+    def _load_weights(self, state: dict[str, Any] | None) -> None:
+        """From a checkpoint, before they are shared out."""
+        if state is None:
+            return
+        with _of_this_model():
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             if self.average is not None:
                 self.average.model.load_state_dict(state["average"])
             self.bad = state["bad"]
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
-            line = str(error).strip().partition("\n")[0]
-            raise UserError(f"the checkpoint is not of this run's model ({line[:150]})") from error
+
+    def _load_optimizer(self, state: dict[str, Any] | None) -> None:
+        if state is None:
+            return
+        with _of_this_model():
+            if self.sharded:
+                shard.load_optimizer(self.model, self.optimizer, state["optimizer"])
+            else:
+                self.optimizer.load_state_dict(state["optimizer"])
+
+
+@contextmanager
+def _of_this_model() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        line = str(error).strip().partition("\n")[0]
+        raise UserError(f"the checkpoint is not of this run's model ({line[:150]})") from error
 
 
 def part_shares(parts: Sequence[Batch]) -> dict[str, list[torch.Tensor | float]]:
@@ -219,14 +261,18 @@ def _pretrain(
     training = Training(config, tokenizer, place, initialise if state is None else None, state)
 
     def save(step: int) -> None:
+        state = training.state()
         if place.rank == 0:
             window = {"window": log.window, "threads": torch.get_num_threads(), "world": place.world}
-            checkpoint.save(run.checkpoints, step, training.state() | window | {"made_of": made_of})
+            checkpoint.save(run.checkpoints, step, state | window | {"made_of": made_of})
 
     def evaluate(step: int) -> None:
-        if place.rank == 0 and validation is not None:
+        if validation is None:
+            return
+        model = training.evaluated()
+        if place.rank == 0:
             with device.autocast(training.precision, place.device):
-                scores = grounding.evaluate(training.evaluated, validation, tokenizer, place.device)
+                scores = grounding.evaluate(model, validation, tokenizer, place.device)
             log.evaluation(step, scores, say)
 
     log = Log(run, first, training.precision, place)
@@ -259,8 +305,9 @@ def _pretrain(
                 save(done)
             if told.asked and not last:
                 raise Interrupted(told.asked)
+    model = training.evaluated()
     if place.rank == 0:
-        predict.save(training.evaluated, tokenizer, run.folder / predict.FILE)
+        predict.save(model, tokenizer, run.folder / predict.FILE)
         runs.draw_curves(run)
 
 

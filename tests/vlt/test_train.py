@@ -194,8 +194,8 @@ def test_the_average_follows_the_weights_and_is_what_is_evaluated():
         training.step([batch], step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * training.model.state_dict()[parameter]
-    assert torch.allclose(training.evaluated.state_dict()[parameter], expected, atol=1e-7)
-    assert all(torch.isfinite(value).all() for value in training.evaluated.state_dict().values())
+    assert torch.allclose(training.evaluated().state_dict()[parameter], expected, atol=1e-7)
+    assert all(torch.isfinite(value).all() for value in training.evaluated().state_dict().values())
 
 
 def test_auto_precision_is_what_the_cpu_computes_in(monkeypatch):
