@@ -4,7 +4,7 @@ All chance but dropout's is drawn beforehand, on the CPU and for the whole batch
 is a function of its batch alone: the same on any device and for any number of ranks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -98,15 +98,21 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.cat(all_gather(tensor.contiguous()))
 
 
+def learnt_at(step: int, config: Config) -> tuple[str, ...]:
+    """The objectives of a step: contrast alone in the first ones, as far as `itc_first` says."""
+    return ("itc",) if step < config.itc_first * config.steps else tuple(config.objectives)
+
+
 class Objectives(nn.Module):
-    """The model with its losses: `forward(batch)` gives an `Outcome` for each objective of the config."""
+    """The model with its losses: `forward(batch, wanted)` gives an `Outcome` of each; by default all of the config."""
 
     def __init__(self, model: VLT, config: Config):
         super().__init__()
         self.model = model
         self.config = config
 
-    def forward(self, batch: Batch) -> dict[str, Outcome]:
+    def forward(self, batch: Batch, wanted: Sequence[str] = ()) -> dict[str, Outcome]:
+        wanted = wanted or tuple(self.config.objectives)
         image = self.model.encode_image(batch.images)
         losses: dict[str, Callable[[Batch, Tensor, Tensor | None], Outcome]] = {
             "mlm": self.masked_words,
@@ -114,7 +120,6 @@ class Objectives(nn.Module):
             "itc": self.contrast,
             "lm": self.captioning,
         }
-        wanted = self.config.objectives
         shown = batch.tokens if batch.thinned is None else batch.thinned
         text = self.model.encode_text(shown, batch.present) if {"itm", "itc"} & set(wanted) else None
         return {name: losses[name](batch, image, text) for name in wanted}
