@@ -72,6 +72,21 @@ def row(title: str, cells: Sequence[str]) -> str:
     return f"| {title} | " + " | ".join(cells) + " |"
 
 
+def group(backbone: str, blind: bool, args: argparse.Namespace, shared: Sequence[str]) -> None:
+    """The rows of a backbone's runs, or of their blind twins, and their mean."""
+    kind, ended = backbone + (", blind" if blind else ""), []
+    for seed in filter(None, (args.blind_seeds if blind else args.seeds).split(",")):
+        name = f"{args.prefix}-{backbone}-{seed}" + ("-blind" if blind else "")
+        minutes = trained(name, ["--backbone", backbone, "--seed", seed, *(["--blind"] if blind else []), *shared])
+        first, last = scores(name)
+        if not ended and not blind:
+            print(row(f"{backbone}, before step 1", [f"{first[key]:.3f}" for key in SHOWN] + [""]))
+        print(row(f"{kind}, seed {seed}", [f"{last[key]:.3f}" for key in SHOWN] + [minutes]), flush=True)
+        ended.append(last)
+    if len(ended) > 1:
+        print(row(f"**{kind}, mean**", [interval([one[key] for one in ended]) for key in SHOWN] + [""]), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", default="swin,vit,resnet")
@@ -90,21 +105,8 @@ def main() -> None:
     print(row("run", [*SHOWN.values(), "minutes"]))
     print(row("---", ["---:"] * (len(SHOWN) + 1)))
     for backbone in args.backbones.split(","):
-        for blind, seeds in ((False, args.seeds), (True, args.blind_seeds)):
-            ended = []
-            for seed in filter(None, seeds.split(",")):
-                name = f"{args.prefix}-{backbone}-{seed}" + ("-blind" if blind else "")
-                options = ["--backbone", backbone, "--seed", seed, *(["--blind"] if blind else []), *shared]
-                minutes = trained(name, options)
-                first, last = scores(name)
-                if not ended and not blind:
-                    print(row(f"{backbone}, before step 1", [f"{first[key]:.3f}" for key in SHOWN] + [""]))
-                title = f"{backbone}{', blind' if blind else ''}, seed {seed}"
-                print(row(title, [f"{last[key]:.3f}" for key in SHOWN] + [minutes]), flush=True)
-                ended.append(last)
-            if len(ended) > 1:
-                title = f"**{backbone}{', blind' if blind else ''}, mean**"
-                print(row(title, [interval([one[key] for one in ended]) for key in SHOWN] + [""]), flush=True)
+        for blind in (False, True):
+            group(backbone, blind, args, shared)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ marker says, is passed over for the one before.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,15 @@ def newest(folder: Path, say: Say = lambda line: None) -> tuple[int, dict[str, A
 
 def _go_on(folder: Path) -> str:
     return f"python cli.py pretrain --resume {folder.parent.name}"
+
+
+@contextmanager
+def of_this_model() -> Iterator[None]:
+    """What goes wrong while a state is loaded becomes one line: it is another model's."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(f"the checkpoint is not of this run's model ({_line(error)})") from error
 
 
 def _line(error: Exception) -> str:

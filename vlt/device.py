@@ -39,6 +39,11 @@ class Place(NamedTuple):
         return self.device.type == "cuda"
 
 
+def world() -> int:
+    """How many ranks there are; 1 where none were started."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
 def start() -> Place:
     """This process's place; under `torchrun` the processes are joined first, by NCCL on CUDA and by Gloo on CPUs."""
     cuda = torch.cuda.is_available()

@@ -6,24 +6,24 @@ After Xu et al., "Multi-modal Pre-training for Medical Vision-language Understan
 from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlt import backbones
 from vlt.attention import MLP, Attention, initialise
 from vlt.config import Config
+from vlt.device import world
 from vlt.masks import merged_mask, text_mask
 from vlt.text import TextEncoder
 
 
 def mean_of_ranks(x: Tensor) -> Tensor:
     """The mean over all ranks of a tensor that each has; gradients flow back to each."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if world() == 1:
         return x
     from torch.distributed.nn.functional import all_reduce
 
-    return all_reduce(x) / dist.get_world_size()
+    return all_reduce(x) / world()
 
 
 class Fused(NamedTuple):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vlt.config import Config
 from vlt.data import Batch
+from vlt.device import world
 from vlt.model import VLT
 from vlt.text import Tokenizer
 from vlt.words import WordClass
@@ -91,7 +92,7 @@ def choose(weights: Tensor, uniform: Tensor) -> Tensor:
 
 def gathered(tensor: Tensor) -> Tensor:
     """The rows of all ranks, in order of rank; gradients flow back to where they came from."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if world() == 1:
         return tensor
     from torch.distributed.nn.functional import all_gather
 
@@ -184,9 +185,8 @@ class Objectives(nn.Module):
 
 def scored(logits: Tensor, labels: Tensor, total: int | Tensor) -> Outcome:
     """Cross-entropy of logits (M, K) on labels (M,), over `total` labels of all ranks."""
-    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     asked = labels != UNSCORED
-    loss = F.cross_entropy(logits.float(), labels, ignore_index=UNSCORED, reduction="sum") * world / total
+    loss = F.cross_entropy(logits.float(), labels, ignore_index=UNSCORED, reduction="sum") * world() / total
     correct = ((logits.detach().argmax(-1) == labels) & asked).sum()
     return Outcome(loss, correct, asked.sum())
 

@@ -202,7 +202,7 @@ class Training:
         """From a checkpoint, before they are shared out."""
         if state is None:
             return
-        with _of_this_model():
+        with checkpoint.of_this_model():
             self.model.load_state_dict(state["model"])
             self.scaler.load_state_dict(state["scaler"])
             if self.average is not None:
@@ -212,20 +212,11 @@ class Training:
     def _load_optimizer(self, state: dict[str, Any] | None) -> None:
         if state is None:
             return
-        with _of_this_model():
+        with checkpoint.of_this_model():
             if self.sharded:
                 shard.load_optimizer(self.model, self.optimizer, state["optimizer"])
             else:
                 self.optimizer.load_state_dict(state["optimizer"])
-
-
-@contextmanager
-def _of_this_model() -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        line = str(error).strip().partition("\n")[0]
-        raise UserError(f"the checkpoint is not of this run's model ({line[:150]})") from error
 
 
 def part_shares(parts: Sequence[Batch]) -> dict[str, list[torch.Tensor | float]]:
@@ -294,7 +285,7 @@ def _pretrain(
             if told.learnt:
                 log.learnt(told.sums, told.norm)
             done = step + 1
-            names = learnt_at(step, config)
+            names = tuple(told.sums)
             log.flops = flops[names] = flops.get(names) or step_flops(training.objectives, parts, names)
             log.step(done, time.perf_counter() - begun, fetched - begun)
             if training.bad:

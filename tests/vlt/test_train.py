@@ -46,7 +46,7 @@ def test_a_run_leaves_all_that_its_folder_should_hold(tmp_path):
     run, corpora = corpus.begun(tmp_path, steps=3, evaluate_every=2, checkpoint_every=2)
     said = []
     pretrain(run, corpora, said.append)
-    assert any(" M parameters" in line and "3 steps of 8 on cpu in fp32" in line for line in said)
+    assert any("0.2 M parameters" in line and "3 steps of 8 on cpu in fp32" in line for line in said)
     kinds = [(record["kind"], record["step"]) for record in run.records()]
     assert kinds == [("start", 0), ("eval", 0), ("eval", 2), ("train", 3), ("eval", 3)]
     logged = run.records()[3]

@@ -225,7 +225,7 @@ class Swin(Backbone):
         self.orders.append(Reorder(order, np.arange(side * side)))
         self.norm = nn.LayerNorm(width)
         self.width, self.grid = width, (side, side)
-        initialise(self, 0.02 if width >= SIZES["swin_t"]["width"] else None)  # the papers' sizes as in the papers
+        initialise(self, None if conv_stem else 0.02)  # the papers' sizes as in the papers
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, S, S) with the S it was built for -> (B, N, width)."""

@@ -76,7 +76,7 @@ class ViT(Backbone):
         self.places = nn.Parameter(torch.zeros(1, 1 + side * side, width))
         self.blocks = nn.ModuleList(Block(width, heads, rate) for rate in drop_path_rates(drop_path, depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        initialise(self, 0.02 if width >= SIZES["vit_ti_16"]["width"] else None)  # the paper's sizes as usual
+        initialise(self, None if conv_stem else 0.02)  # the paper's sizes as usual
         nn.init.trunc_normal_(self.places, std=0.02)
         if isinstance(self.patches, nn.Conv2d):
             nn.init.trunc_normal_(self.patches.weight, std=(channels * patch * patch) ** -0.5)
