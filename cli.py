@@ -439,7 +439,7 @@ def _words(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 
 @main.command()
 @click.option("--seed", type=int, help="What the images and captions follow from  [default: 1]")
-@click.option("--cases", type=int, help="How many cases  [default: 420]")
+@click.option("--cases", type=int, help="How many cases  [default: 1200]")
 @click.option("--noise", type=click.Choice(["none", "medpix", "heavy"]), help="Of the captions  [default: medpix]")
 @click.option("--noise-seed", type=int, help="What the noise follows from  [default: the seed]")
 @click.option(

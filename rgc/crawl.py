@@ -89,10 +89,11 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
     elif name == "sample":
         from rgc.phantom import GENERATOR, Recipe, generate, serving
 
-        folder = recent.data_folder() / "cache" / f"sample-{GENERATOR}"
+        recipe = Recipe()
+        folder = recent.data_folder() / "cache" / f"sample-{GENERATOR}-{recipe.cases}"
         if not folder.exists():
-            say("Rendering the sample site (once, under a minute) ...")
-        with serving(generate(Recipe(), folder)) as base:
+            say("Rendering the sample site (once, one to three minutes) ...")
+        with serving(generate(recipe, folder)) as base:
             yield Site("sample", base)
     else:
         yield at_url(name, settings.EXTRA_HOSTS)

@@ -43,7 +43,7 @@ class Config:
     )
     itc_first: float = 0.0  # share of the steps that learn contrast alone: they need no fusion and cost half
     mask: str = "bidirectional"  # MLM's; ITM and ITC are bidirectional, LM is seq2seq
-    mask_rate: float = 0.6  # share of the words that MLM hides
+    mask_rate: float = 0.75  # share of the words that MLM hides
     mask_rate_end: float | None = None  # where the rate ends, linearly over the run
     mask_findings: float = 0.3  # share of captions whose finding, side and size words are all hidden
     hard_batches: float = 0.25  # share of a batch made of groups of one modality, region and plane
@@ -51,10 +51,10 @@ class Config:
     hard_negatives: bool = False  # ITM's negatives drawn by ITC's similarity
 
     # how it learns
-    steps: int = 1000
+    steps: int = 1100
     batch_size: int = 32  # pairs a step, over all ranks and accumulated parts
     accumulate: int = 1  # parts that a batch is computed in
-    rate: float = 2e-3  # AdamW's, at its peak
+    rate: float = 3e-3  # AdamW's, at its peak
     backbone_rate: float = 1.0  # the backbone's share of it
     weight_decay: float = 0.05
     warmup: float = 0.05  # share of the steps
@@ -66,7 +66,7 @@ class Config:
     compile: bool = False
     shard: bool = False  # weights and optimiser state over the ranks (FSDP2) instead of on each (DDP)
     checkpointing: bool = False  # recompute activations in the backward pass
-    evaluate_every: int = 500  # steps
+    evaluate_every: int = 550  # steps
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:

@@ -12,18 +12,9 @@ from torch.nn import functional as F
 from vlt import backbones
 from vlt.attention import MLP, Attention, initialise
 from vlt.config import Config
-from vlt.device import world
 from vlt.masks import merged_mask, text_mask
+from vlt.norm import BatchNorm
 from vlt.text import TextEncoder
-
-
-def mean_of_ranks(x: Tensor) -> Tensor:
-    """The mean over all ranks of a tensor that each has; gradients flow back to each."""
-    if world() == 1:
-        return x
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(x) / world()
 
 
 class Fused(NamedTuple):
@@ -31,36 +22,6 @@ class Fused(NamedTuple):
 
     text: Tensor  # B, L, width
     image: Tensor  # B, N, width
-
-
-class TokenNorm(nn.Module):
-    """A batch norm (arXiv 1502.03167) of image tokens, over the batch of all ranks.
-
-    Images of a corpus are alike, and a layer norm keeps what all have in common: the mean tokens of any two then have a
-    cosine of 0.9, and contrast takes many times longer to tell them apart. Here that mean is taken out.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, width: int, momentum: float = 0.1):
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
-        self.momentum = momentum
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("variance", torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, width) -> the same; in training by the batch's mean and variance, else by those of training."""
-        mean, variance = self.mean, self.variance
-        if self.training:
-            values = x.float()
-            moments = mean_of_ranks(torch.stack([values.mean((0, 1)), values.square().mean((0, 1))]))
-            mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
-            with torch.no_grad():
-                self.mean.lerp_(mean, self.momentum)
-                self.variance.lerp_(variance, self.momentum)
-        return (x - mean) * (self.weight * (variance + 1e-5).rsqrt()) + self.bias
 
 
 class Reading(nn.Module):
@@ -156,7 +117,7 @@ class VLT(nn.Module):
         self.project = nn.Sequential(
             nn.LayerNorm(self.backbone.width), nn.Linear(self.backbone.width, width, bias=False)
         )
-        self.norm_tokens = TokenNorm(width)
+        self.norm_tokens = BatchNorm(width)
         self.places = nn.Parameter(torch.zeros(1, rows * columns, width))  # Swin and ResNet know no absolute place
         self.text = TextEncoder(
             vocab_size, width, config.heads, config.text_layers, config.max_tokens, config.dropout, pad

@@ -23,7 +23,8 @@ from vlt.config import Config
 from vlt.data import Batch, Batches, CorpusDataset
 from vlt.device import Place
 from vlt.log import Log, step_flops
-from vlt.model import VLT, TokenNorm
+from vlt.model import VLT
+from vlt.norm import BatchNorm
 from vlt.objectives import Objectives, asked_tokens, draw, learnt_at
 from vlt.pack import pack
 from vlt.text import Tokenizer
@@ -84,7 +85,7 @@ class Training:
         self.wrapped = self._wrapped()
         self.optimizer = optim.optimiser(self.model, config)  # of what each rank has of the weights
         self._load_optimizer(state)
-        norms = [module for module in self.model.modules() if isinstance(module, (nn.BatchNorm2d, TokenNorm))]
+        norms = [module for module in self.model.modules() if isinstance(module, (nn.BatchNorm2d, BatchNorm))]
         self.statistics = [value for norm in norms for value in norm.buffers()]  # a forward pass changes them
 
     def _wrapped(self) -> nn.Module:

@@ -20,7 +20,7 @@ class Recipe:
     """The settings of a sample; equal recipes give equal bytes."""
 
     seed: int = 1
-    cases: int = 420
+    cases: int = 1200
     noise: str = "medpix"
     noise_seed: int | None = None  # None: the seed
     wordings: str = "development"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.vlt import tiny
-from vlt.model import TokenNorm
+from vlt.norm import BatchNorm
 from vlt.objectives import Objectives, draw
 
 FORMS = [(fusion, mask) for fusion in ("cross", "merged") for mask in ("bidirectional", "seq2seq")]
@@ -111,8 +111,10 @@ def test_in_training_a_random_share_of_the_image_tokens_is_left_out_and_in_use_n
     assert not torch.equal(some, others)
 
 
-def test_in_training_image_tokens_have_mean_0_and_variance_1_over_the_batch_and_later_those_of_training():
-    norm, x = TokenNorm(3, momentum=1.0), torch.randn(50, 4, 3) * torch.tensor([1.0, 5.0, 0.1]) + 7
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_in_training_a_batch_norm_gives_mean_0_and_variance_1_over_the_batch_and_later_those_of_training(dim):
+    x = (torch.randn(50, 4, 2, 3) * torch.tensor([1.0, 5.0, 0.1]) + 7).movedim(-1, dim)
+    norm, others = BatchNorm(3, dim, momentum=1.0), [axis for axis in range(4) if axis != dim % 4]
     found = norm.train()(x)
-    assert found.mean((0, 1)).abs().max() < 1e-4 and (found.var((0, 1)) - 1).abs().max() < 0.02
+    assert found.mean(others).abs().max() < 1e-4 and (found.var(others) - 1).abs().max() < 0.02
     assert torch.allclose(norm.eval()(x[:1]), found[:1], atol=1e-5)

@@ -2,13 +2,15 @@
 
 from torch import Tensor, nn
 
+from vlt.norm import BatchNorm
+
 
 class ConvStem(nn.Sequential):
     """Overlapping 3 x 3 convolutions in place of one that cuts patches (arXiv 2106.14881), for the small models.
 
     (B, channels, S, S) -> (B, width, S / patch, S / patch); `patch` is a power of 2. With few images and little time
-    a Transformer learns edges and blobs from it many times sooner than from patches. Its norms are of each image alone,
-    so that a batch may be shared out over processes.
+    a Transformer learns edges and blobs from it many times sooner than from patches. With norms of each image alone in
+    place of its batch norms, contrast and words were learnt later (docs/results.md).
     """
 
     def __init__(self, channels: int, width: int, patch: int):
@@ -16,7 +18,7 @@ class ConvStem(nn.Sequential):
         inner = channels
         for number in range(patch.bit_length() - 1):
             outer = min(16 << number, width)
-            layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), nn.GroupNorm(1, outer), nn.GELU()]
+            layers += [nn.Conv2d(inner, outer, 3, 2, 1, bias=False), BatchNorm(outer, 1), nn.ReLU()]
             inner = outer
         super().__init__(*layers, nn.Conv2d(inner, width, 1))
         for layer in self:
