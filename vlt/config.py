@@ -51,7 +51,7 @@ class Config:
     hard_negatives: bool = False  # ITM's negatives drawn by ITC's similarity
 
     # how it learns
-    steps: int = 1100
+    steps: int = 1000
     batch_size: int = 32  # pairs a step, over all ranks and accumulated parts
     accumulate: int = 1  # parts that a batch is computed in
     rate: float = 3e-3  # AdamW's, at its peak
@@ -66,7 +66,7 @@ class Config:
     compile: bool = False
     shard: bool = False  # weights and optimiser state over the ranks (FSDP2) instead of on each (DDP)
     checkpointing: bool = False  # recompute activations in the backward pass
-    evaluate_every: int = 550  # steps
+    evaluate_every: int = 500  # steps
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
