@@ -41,7 +41,6 @@ class Config:
     objectives: Mapping[str, float] = field(  # name: weight
         default_factory=lambda: {"mlm": 1.0, "itm": 0.5, "itc": 0.5, "lm": 1.0}
     )
-    itc_first: float = 0.0  # share of the steps that learn contrast alone: they need no fusion and cost half
     mask: str = "bidirectional"  # MLM's; ITM and ITC are bidirectional, LM is seq2seq
     mask_rate: float = 0.75  # share of the words that MLM hides
     mask_rate_end: float | None = None  # where the rate ends, linearly over the run
@@ -87,8 +86,6 @@ class Config:
             raise UserError(f"channels {self.channels}: give 1 or 3")
         if self.batch_size % self.accumulate:
             raise UserError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
-        if self.itc_first and not self.objectives.get("itc"):
-            raise UserError("itc_first needs itc among the objectives")
         if self.shard and (self.ema or self.compile):
             raise UserError("shard goes with neither ema nor compile")
         if self.hard_negatives and "itc" not in self.objectives:
@@ -153,7 +150,6 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("mask_rate", 0.01, 1),
     ("mask_rate_end", 0.01, 1),
     ("mask_findings", 0, 1),
-    ("itc_first", 0, 1),
     ("hard_batches", 0, 1),
     ("itm_hard", 0, 1),
     ("steps", 1, 1e9),

@@ -105,15 +105,12 @@ class Log:
 
 
 @torch.no_grad()
-def step_flops(objectives: Objectives, parts: Sequence[Batch], wanted: Sequence[str] = ()) -> float:
-    """Operations of a step on these parts, for the objectives wanted or else all.
-
-    Three times those of its forward pass, as the backward pass takes twice as many.
-    """
+def step_flops(objectives: Objectives, parts: Sequence[Batch]) -> float:
+    """Operations of a step on these parts: three times the forward pass, as the backward takes twice as many."""
     was_training = objectives.training
     objectives.eval()  # norms keep their statistics, and no chance is used up
     with FlopCounterMode(display=False) as counter:
         for part in parts:
-            objectives(part, wanted)
+            objectives(part)
     objectives.train(was_training)
     return 3.0 * counter.get_total_flops()

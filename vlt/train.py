@@ -25,7 +25,7 @@ from vlt.device import Place
 from vlt.log import Log, step_flops
 from vlt.model import VLT
 from vlt.norm import BatchNorm
-from vlt.objectives import Objectives, asked_tokens, draw, learnt_at
+from vlt.objectives import Objectives, asked_tokens, draw
 from vlt.pack import pack
 from vlt.text import Tokenizer
 
@@ -96,7 +96,7 @@ class Training:
             self.objectives.compile(dynamic=False)  # in place: the model itself stays as it is, for evaluation
         if self.place.world == 1:
             return self.objectives
-        idle = self.config.itc_first > 0 or set(self.config.objectives) == {"itc"}  # contrast alone uses no fusion
+        idle = set(self.config.objectives) == {"itc"}  # contrast alone uses no fusion
         return DistributedDataParallel(self.objectives, find_unused_parameters=idle)
 
     @property
@@ -117,8 +117,7 @@ class Training:
         optim.set_rate(self.optimizer, optim.rate(number, self.config))
         self.optimizer.zero_grad()
         statistics = [value.clone() for value in self.statistics]
-        names = learnt_at(number, self.config)
-        told = self._told(self._backward(parts, names), names, asked)
+        told = self._told(self._backward(parts), asked)
         if told.learnt or self.scaler.is_enabled():  # the scaler leaves out an overflow itself, and lowers its scale
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -129,16 +128,16 @@ class Training:
             self.average.update(self.model, number)
         return told
 
-    def _backward(self, parts: Sequence[Batch], names: Sequence[str]) -> torch.Tensor:
+    def _backward(self, parts: Sequence[Batch]) -> torch.Tensor:
         """Gradients of the batch, clipped -> this rank's [loss, correct, count] of each objective, and the norm."""
         shares = part_shares(parts)
-        sums = torch.zeros(len(names), 3, device=self.place.device)
+        sums = torch.zeros(len(self.config.objectives), 3, device=self.place.device)
         for number, part in enumerate(parts):
             part = self._varied(part)
             last = number == len(parts) - 1
             with self._synced(last):
                 with device.autocast(self.precision, self.place.device):
-                    outcomes = self.wrapped(part, names)
+                    outcomes = self.wrapped(part)
                 losses = {name: outcome.loss * shares[name][number] for name, outcome in outcomes.items()}
                 total = torch.stack([self.config.objectives[name] * loss for name, loss in losses.items()]).sum()
                 self.scaler.scale(total).backward()
@@ -168,7 +167,7 @@ class Training:
             images = images.to(memory_format=torch.channels_last)
         return replace(part, images=images)
 
-    def _told(self, values: torch.Tensor, names: Sequence[str], asked: Sequence[int]) -> Told:
+    def _told(self, values: torch.Tensor, asked: Sequence[int]) -> Told:
         """What all ranks agree on, by one sum over them: the only place where a step waits for the device."""
         world = self.place.world
         signals = torch.tensor([float(number in asked) for number in SIGNALS], device=values.device)
@@ -176,7 +175,9 @@ class Training:
         if world > 1:
             dist.all_reduce(values)
         *sums, norm, term, interrupt = values.tolist()
-        rows = {name: [sums[3 * k] / world, *sums[3 * k + 1 : 3 * k + 3]] for k, name in enumerate(names)}
+        rows = {
+            name: [sums[3 * k] / world, *sums[3 * k + 1 : 3 * k + 3]] for k, name in enumerate(self.config.objectives)
+        }
         finite = all(math.isfinite(loss) for loss, _, _ in rows.values())
         learnt = finite and math.isfinite(norm)
         # gradients that overflow in fp16 are the scaler's to mend, until it has no scale left to lower
@@ -273,7 +274,6 @@ def _pretrain(
         log.start(training.parameters)
     batches, validation = _data(run, corpora, tokenizer, say, place)
     stream = batches.stream(first, pinned=place.cuda)
-    flops: dict[tuple[str, ...], float] = {}
     with _signals() as asked, log.bar:
         say(_described(training, run, first))
         if first == 0:
@@ -286,8 +286,7 @@ def _pretrain(
             if told.learnt:
                 log.learnt(told.sums, told.norm)
             done = step + 1
-            names = tuple(told.sums)
-            log.flops = flops[names] = flops.get(names) or step_flops(training.objectives, parts, names)
+            log.flops = log.flops or step_flops(training.objectives, parts)
             log.step(done, time.perf_counter() - begun, fetched - begun)
             if training.bad:
                 _bad_batch(training.bad, batches, parts, done, run, say)

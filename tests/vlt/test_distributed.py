@@ -57,7 +57,6 @@ RUNS: dict[str, dict[str, Any]] = {
     "swin": {"backbone": "swin_nano", "objectives": ALL},
     "vit in two parts": {"backbone": "vit_nano", "objectives": ALL, "accumulate": 2},
     "shared out": {"backbone": "vit_nano", "objectives": ALL, "accumulate": 2, "shard": True},
-    "contrast first": {"backbone": "swin_nano", "objectives": ALL, "itc_first": 0.5},
     "contrast alone": {"backbone": "vit_nano", "objectives": {"itc": 1.0}},  # the fusion is idle
 }
 

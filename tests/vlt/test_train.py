@@ -64,19 +64,6 @@ def test_a_loss_falls():
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_the_first_steps_learn_contrast_alone_and_leave_the_fusion_as_it_is():
-    settings = tiny.config(steps=4, itc_first=0.5)
-    training = Training(settings, tiny.TOKENIZER, CPU)
-    before = {name: value.clone() for name, value in training.model.state_dict().items()}
-    batch = prepared(settings)
-    learnt = [training.step([batch], number).sums.keys() for number in range(2)]
-    assert learnt == [{"itc"}, {"itc"}]
-    changed = {name for name, value in training.model.state_dict().items() if not torch.equal(value, before[name])}
-    assert not any(name.startswith(("fusion.", "heads.match", "heads.word")) for name in changed)
-    assert {"places", "text.tokens.weight"} <= changed
-    assert training.step([batch], 2).sums.keys() == {"mlm", "itm", "itc", "lm"}
-
-
 def test_the_parts_of_a_batch_teach_what_the_whole_teaches(monkeypatch):
     monkeypatch.setattr(BatchNorm, "forward", lambda norm, x: x)  # it norms a part alone
     settings = tiny.config(steps=10, augment=False, objectives={"mlm": 1.0, "lm": 0.5}, clip=0.0)
