@@ -6,10 +6,13 @@ import re
 import signal
 import threading
 import time
+from functools import partial
 
 import pytest
 from PIL import Image
 
+from rgc import crawl as opening
+from rgc import phantom
 from rgc.phantom import Recipe, generate, serving
 from tests.rgc.crawling import build, cli, crawl, rows, start_crawl, wait_until
 
@@ -275,3 +278,13 @@ def test_a_store_that_cannot_be_written_ends_the_crawl_in_one_line_and_leaves_th
     done = crawl(site, db, "--limit", 2)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "images" in done.stderr
     assert rows(db, "SELECT count(*) > 0 FROM fetch WHERE kind = 'image' AND due") == [(1,)]
+
+
+def test_a_sample_of_another_size_is_rendered_beside_the_one_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("RGC_DATA", str(tmp_path))
+    said = []
+    for cases in (1, 2, 1):
+        monkeypatch.setattr(phantom, "Recipe", partial(Recipe, cases=cases))
+        with opening._open_site("sample", said.append) as site:
+            assert site.name == "sample"
+    assert [line.split(" (")[0] for line in said] == ["Rendering the sample site"] * 2
