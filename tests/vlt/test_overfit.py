@@ -25,7 +25,14 @@ def one_thread():
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_eight_pairs_are_learnt_by_heart(backbone, fusion, mask):
     settings = tiny.config(
-        steps=400, rate=2e-3, augment=False, objectives={"mlm": 1.0}, backbone=backbone, fusion=fusion, mask=mask
+        steps=500,
+        rate=2e-3,
+        mask_rate=0.6,
+        augment=False,
+        objectives={"mlm": 1.0},
+        backbone=backbone,
+        fusion=fusion,
+        mask=mask,
     )
     training, batch = Training(settings, tiny.TOKENIZER, CPU), tiny.batch()
     generator = torch.Generator().manual_seed(4)

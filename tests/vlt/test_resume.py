@@ -125,7 +125,7 @@ def test_other_settings_data_or_words_are_refused_by_name(tmp_path, begun):
         pretrain(run, [runs.Corpus(corpora[0].version, 2.0)], quiet)
     if begun:
         changed = runs.Run(run.folder, run.config.changed(rate=0.5), run.corpora)
-        with pytest.raises(UserError, match=r"rate was 0\.002 .* is 0\.5 now"):
+        with pytest.raises(UserError, match=r"rate was 0\.003 .* is 0\.5 now"):
             pretrain(changed, corpora, quiet)
         words = (run.folder / "vocab.txt").read_text()
         (run.folder / "vocab.txt").write_text(words + "more\n")
