@@ -180,15 +180,12 @@ class VLT(nn.Module):
         return F.linear(self.heads["word"](text), self.text.tokens.weight, self.word_bias)
 
     def match_logits(self, text: Tensor, image: Tensor, present: Tensor) -> Tensor:
-        """Both streams before fusion, as `fuse` takes them -> (B, 2): [not a pair, a pair]."""
-        return self.matched(self.fuse(text, image, present), text, image)
-
-    def matched(self, fused: Fused, text: Tensor, image: Tensor) -> Tensor:
-        """Both streams after fusion and before -> (B, 2): [not a pair, a pair].
+        """Both streams before fusion, as `fuse` takes them -> (B, 2): [not a pair, a pair].
 
         From [CLS], the mean image token and their product (arXiv 1908.02265), all fused; where contrast is learnt, too,
         its similarity counts, which tells pairs apart long before the fusion does.
         """
+        fused = self.fuse(text, image, present)
         first, mean = fused.text[:, 0], self.norm_image(fused.image.mean(1))
         logits = self.heads["match"](torch.cat([first, mean, first * mean], dim=1))
         if "itc" not in self.config.objectives:

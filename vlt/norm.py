@@ -35,14 +35,14 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The same shape, `width` at `dim`; in training by the batch's mean and variance, else by those of training."""
-        mean, variance = self.mean, self.variance
+        axis, mean, variance = self.dim % x.ndim, self.mean, self.variance
         if self.training:
-            values, others = x.float(), [axis for axis in range(x.ndim) if axis != self.dim % x.ndim]
+            values, others = x.float(), [other for other in range(x.ndim) if other != axis]
             moments = mean_of_ranks(torch.stack([values.mean(others), values.square().mean(others)]))
             mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
             with torch.no_grad():
                 self.mean.lerp_(mean, self.momentum)
                 self.variance.lerp_(variance, self.momentum)
         scale = self.weight * (variance + 1e-5).rsqrt()
-        shape = [-1 if axis == self.dim % x.ndim else 1 for axis in range(x.ndim)]
+        shape = (-1, *[1] * (x.ndim - 1 - axis))  # to the dimension `dim` from the right
         return x * scale.view(shape) + (self.bias - mean * scale).view(shape)

@@ -4,7 +4,7 @@ All chance but dropout's is drawn beforehand, on the CPU and for the whole batch
 is a function of its batch alone: the same on any device and for any number of ranks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlt.config import MASKS, Config
+from vlt.config import Config
 from vlt.data import Batch
 from vlt.device import world
-from vlt.model import VLT, Fused
+from vlt.model import VLT
 from vlt.text import Tokenizer
 from vlt.words import WordClass
 
@@ -106,71 +106,38 @@ class Objectives(nn.Module):
         super().__init__()
         self.model = model
         self.config = config
-        self.masks = {"mlm": config.mask, "lm": "seq2seq", "pair": "bidirectional"}  # under which each text is read
 
     def forward(self, batch: Batch) -> dict[str, Outcome]:
-        """The outcome of each objective; texts that are read under one mask are encoded and fused at once."""
-        model, wanted = self.model, tuple(self.config.objectives)
-        image = model.encode_image(batch.images)
-        words = {name: (tokens, batch.present) for name, tokens in self._read(batch).items()}
-        texts = self._by_mask(words, lambda *streams: (model.encode_text(*streams),))
-        text = {name: found for name, (found,) in texts.items()}
-        fusing = {name: (text[name], image, batch.present) for name in text if name != "pair"}
-        if "itm" in wanted:
-            chosen, own = self._paired(batch, image, text["pair"])
-            beside = gathered(image)[chosen]
-            fusing["pair"] = (text["pair"], beside, batch.present)
-        fused = {name: Fused(*found) for name, found in self._by_mask(fusing, model.fuse).items()}
-        losses: dict[str, Callable[[], Outcome]] = {
-            "mlm": lambda: self._masked_words(batch, fused["mlm"]),
-            "lm": lambda: self._captioning(batch, fused["lm"]),
-            "itm": lambda: self._matching(batch, model.matched(fused["pair"], text["pair"], beside), own),
-            "itc": lambda: self._contrast(batch, image, text["pair"]),
+        wanted = self.config.objectives
+        image = self.model.encode_image(batch.images)
+        losses: dict[str, Callable[[Batch, Tensor, Tensor | None], Outcome]] = {
+            "mlm": self.masked_words,
+            "itm": self.matching,
+            "itc": self.contrast,
+            "lm": self.captioning,
         }
-        return {name: losses[name]() for name in wanted}
+        shown = batch.tokens if batch.thinned is None else batch.thinned
+        text = self.model.encode_text(shown, batch.present) if {"itm", "itc"} & set(wanted) else None
+        return {name: losses[name](batch, image, text) for name in wanted}
 
-    def _read(self, batch: Batch) -> dict[str, Tensor]:
-        """The tokens (B, L) that are read: MLM's with words hidden, LM's whole, and the pair's of ITM and ITC."""
-        read: dict[str, Tensor] = {}
-        if "mlm" in self.config.objectives:
-            assert batch.mlm_tokens is not None
-            read["mlm"] = batch.mlm_tokens
-        if "lm" in self.config.objectives:
-            read["lm"] = batch.tokens
-        if {"itm", "itc"} & set(self.config.objectives):
-            read["pair"] = batch.tokens if batch.thinned is None else batch.thinned
-        return read
-
-    def _by_mask(
-        self, asked: Mapping[str, tuple[Tensor, ...]], compute: Callable[..., Sequence[Tensor]]
-    ) -> dict[str, list[Tensor]]:
-        """`compute(*streams, mask)` of each name's streams, for all that share a mask at once.
-
-        Small models spend their time on the number of operations, not on their size.
-        """
-        found: dict[str, list[Tensor]] = {}
-        for mask in MASKS:
-            names = [name for name in asked if self.masks[name] == mask]
-            if names:
-                streams = [torch.cat(parts) for parts in zip(*(asked[name] for name in names), strict=True)]
-                parts = [part.chunk(len(names)) for part in compute(*streams, mask)]
-                found |= {name: [part[number] for part in parts] for number, name in enumerate(names)}
-        return found
-
-    def _masked_words(self, batch: Batch, fused: Fused) -> Outcome:
+    def masked_words(self, batch: Batch, image: Tensor, _: Tensor | None = None) -> Outcome:
         """MLM: the hidden words, from the image and the other words, under the config's mask."""
-        assert batch.mlm_labels is not None
-        logits = self.model.word_logits(fused.text)
+        assert batch.mlm_tokens is not None and batch.mlm_labels is not None
+        mask = self.config.mask
+        text = self.model.encode_text(batch.mlm_tokens, batch.present, mask)
+        logits = self.model.word_logits(self.model.fuse(text, image, batch.present, mask).text)
         return scored(logits.flatten(0, 1), batch.mlm_labels.flatten(), asked_tokens(batch, "mlm_labels"))
 
-    def _captioning(self, batch: Batch, fused: Fused) -> Outcome:
+    def captioning(self, batch: Batch, image: Tensor, _: Tensor | None = None) -> Outcome:
         """LM: each next token, from the image and the words up to here."""
-        logits = self.model.word_logits(fused.text)
+        text = self.model.encode_text(batch.tokens, batch.present, "seq2seq")
+        logits = self.model.word_logits(self.model.fuse(text, image, batch.present, "seq2seq").text)
         labels = batch.tokens.masked_fill(~batch.present, UNSCORED)
         return scored(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), asked_tokens(batch, "lm"))
 
-    def _contrast(self, batch: Batch, image: Tensor, text: Tensor) -> Outcome:
+    def contrast(self, batch: Batch, image: Tensor, text: Tensor | None) -> Outcome:
         """ITC: image to text and text to image over all ranks; what is no negative of a pair is left out of its sum."""
+        assert text is not None
         images, texts = self.model.embed_image(image), self.model.embed_text(text)
         scale = self.model.log_scale.clamp(max=4.6052).exp()  # at most 100, as CLIP has it
         own = torch.arange(len(images), device=images.device) + _first(batch)
@@ -184,18 +151,15 @@ class Objectives(nn.Module):
         ]
         return Outcome((sides[0].loss + sides[1].loss) / 2, sides[0].correct + sides[1].correct, sides[0].asked * 2)
 
-    def _paired(self, batch: Batch, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """ITM's pairs: the row of all ranks (B,) whose image each text gets, half of them another pair's, and which
-        texts (B,) bool keep their own."""
-        assert batch.uniforms is not None
+    def matching(self, batch: Batch, image: Tensor, text: Tensor | None) -> Outcome:
+        """ITM: does this text belong to this image? Half of the texts get another pair's image."""
+        assert text is not None and batch.uniforms is not None
         weights, possible = self._negative_weights(batch, image, text)
         swapped = (batch.uniforms[:, 0] < 0.5) & possible
         own = torch.arange(len(image), device=image.device) + _first(batch)
-        return torch.where(swapped, choose(weights, batch.uniforms[:, 1]), own), ~swapped
-
-    def _matching(self, batch: Batch, logits: Tensor, own: Tensor) -> Outcome:
-        """ITM: does this text belong to this image?"""
-        return scored(logits, own.long(), everyone(batch, "image_id").shape[0])
+        chosen = torch.where(swapped, choose(weights, batch.uniforms[:, 1]), own)
+        logits = self.model.match_logits(text, gathered(image)[chosen], batch.present)
+        return scored(logits, (~swapped).long(), everyone(batch, "image_id").shape[0])
 
     def _negative_weights(self, batch: Batch, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Which image each text may get, by weight (B, B of all ranks), and whether there is one (B,)."""

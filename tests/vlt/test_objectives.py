@@ -72,12 +72,11 @@ def swapped(settings, batch, monkeypatch):
     monkeypatch.setattr(model, "embed_image", lambda image: torch.ones(len(image), 1))
     monkeypatch.setattr(model, "embed_text", lambda text: torch.ones(len(text), 1))
 
-    def match(fused, text, image):
+    def match(text, image, present):
         given.update(image=image[:, 0, 0].long())
         return torch.zeros(len(batch.tokens), 2)
 
-    monkeypatch.setattr(model, "fuse", lambda text, image, present, mask: (text, image))
-    monkeypatch.setattr(model, "matched", match)
+    monkeypatch.setattr(model, "match_logits", match)
     Objectives(model, settings)(batch)
     return given["image"]
 
@@ -86,7 +85,7 @@ def swapped(settings, batch, monkeypatch):
 def test_itm_swaps_half_of_the_images_for_allowed_ones_and_hard_ones_of_the_same_kind(hard_negatives, monkeypatch):
     objectives = {"itm": 1.0, "itc": 0.0} if hard_negatives else {"itm": 1.0}
     settings = tiny.config(objectives=objectives, itm_hard=1.0, hard_negatives=hard_negatives)
-    monkeypatch.setattr(Objectives, "_contrast", lambda *_: None)
+    monkeypatch.setattr(Objectives, "contrast", lambda *_: None)
     batch = draw(tiny.batch(400), settings, tiny.TOKENIZER, torch.Generator().manual_seed(0))
     batch.case_id[:] = batch.case_id // 4
     image = swapped(settings, batch, monkeypatch)
