@@ -87,10 +87,10 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
     if name == "medpix":
         yield Site("medpix", MEDPIX, settings.EXTRA_HOSTS)
     elif name == "sample":
-        from rgc.phantom import GENERATOR, Recipe, generate, serving
+        from rgc.phantom import Recipe, generate, serving
 
         recipe = Recipe()
-        folder = recent.data_folder() / "cache" / f"sample-{GENERATOR}-{recipe.cases}"
+        folder = recent.data_folder() / "cache" / f"sample-{recipe.digest}"
         if not folder.exists():
             say("Rendering the sample site (once, one to three minutes) ...")
         with serving(generate(recipe, folder)) as base:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -50,6 +51,11 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values, with the generator's version."""
         return {**asdict(self), "modalities": list(self.modalities), "generator": GENERATOR}
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that differ where the recipe or the generator does: a name for what is made from it."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Recipe:
