@@ -17,10 +17,10 @@ from torch.utils.data import Dataset
 from corpus_db.read import Pair, UserError, Version
 from vlt.augment import DRAWS
 from vlt.captions import captions, fingerprint
+from vlt.order import bucketed, grouped
 from vlt.pack import CAPTIONS, COLOUR, GREY, Pack
 from vlt.text import Tokenizer
 
-GROUP = 4  # rows of one kind that a hard group holds
 IDS = ("image_id", "caption_id", "case_id", "cluster_id", "kind")
 
 
@@ -199,7 +199,8 @@ class Batches:
     """An endless stream of batches over one or several data sets, from any step on.
 
     Each item is a list of `accumulate` parts, this rank's share of each. Of each batch, data set k gives its weight's
-    share. `hard`: the share of pairs that come in groups of one kind, so that a batch holds hard negatives.
+    share. `hard`: the share of pairs that come in groups of one kind, so that a batch holds hard negatives. Captions of
+    like length come together, so that little of a batch is padding.
     """
 
     def __init__(
@@ -217,6 +218,7 @@ class Batches:
         self.datasets = [dataset for dataset, _ in datasets]
         self.offsets = np.cumsum([0, *map(len, self.datasets)])[:-1].tolist()  # where the rows of each begin
         weights = [weight for _, weight in datasets]
+        self.portions = [weight / sum(weights) for weight in weights]
         self.shares = [weight / sum(weights[place:]) for place, weight in enumerate(weights)]  # of what is left by then
         self.batch_size, self.seed, self.prepare = batch_size, seed % 2**63, prepare  # NumPy wants no negative seed
         self.hard, self.accumulate, self.rank, self.world = hard, accumulate, rank, world
@@ -249,11 +251,16 @@ class Batches:
         """A data set's rows as an epoch takes them."""
         if (which, epoch) not in self._orders:
             chance = np.random.default_rng([self.seed, which, epoch])
-            order = grouped(self.datasets[which].kind, self.datasets[which].ids["case_id"], self.hard, chance)
             self._orders = {key: kept for key, kept in self._orders.items() if key[0] != which} | {
-                (which, epoch): order
+                (which, epoch): self._arranged(which, epoch, chance)
             }
         return self._orders[which, epoch]
+
+    def _arranged(self, which: int, epoch: int, chance: np.random.Generator) -> np.ndarray:
+        data = self.datasets[which]
+        rows, unit = grouped(data.kind, data.ids["case_id"], self.hard, chance)
+        share = max(round(self.batch_size * self.portions[which]), 1)  # of a batch; of several data sets, nearly
+        return rows[bucketed(unit, np.diff(data.offsets)[rows], share, epoch * len(rows) % share, chance)]
 
     def batch(self, number: int) -> list[Batch]:
         """The number-th batch: this rank's share of each accumulated part."""
@@ -317,29 +324,3 @@ class Batches:
         finally:
             stopped.set()
             worker.join()
-
-
-def grouped(kind: np.ndarray, case: np.ndarray, hard: float, chance: np.random.Generator) -> np.ndarray:
-    """Every row once, in random order, a share `hard` of them in groups of GROUP rows of one kind, side by side.
-
-    A group's rows are of different cases where the kind has enough of them.
-    """
-    rows = chance.permutation(len(kind))
-    turn = _earlier(case[rows])  # of a kind come each case's first row, then its second, ...
-    rows = rows[np.lexsort((turn, kind[rows]))]
-    place = _earlier(kind[rows])
-    _, which, counts = np.unique(kind[rows], return_inverse=True, return_counts=True)
-    begins = (place % GROUP == 0) & (place + GROUP <= counts[which]) & (kind[rows] >= 0)
-    begins = chance.permutation(np.flatnonzero(begins))[: round(len(rows) * hard / GROUP)]
-    unit = np.arange(len(rows))  # what stays side by side: a group, or one row
-    unit[begins[:, None] + np.arange(GROUP)] = begins[:, None]
-    return rows[np.argsort(chance.permutation(len(rows))[unit], kind="stable")]
-
-
-def _earlier(values: np.ndarray) -> np.ndarray:
-    """How many equal values stand before each value."""
-    order = np.argsort(values, kind="stable")
-    _, first, counts = np.unique(values[order], return_index=True, return_counts=True)
-    found = np.empty(len(values), np.int64)
-    found[order] = np.arange(len(values)) - np.repeat(first, counts)
-    return found

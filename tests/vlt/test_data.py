@@ -1,5 +1,4 @@
 import dataclasses
-import itertools
 import threading
 
 import numpy as np
@@ -11,7 +10,8 @@ from tests.vlt.pictures import pixels, version
 from vlt import captions as captioning
 from vlt.augment import DRAWS
 from vlt.captions import captions
-from vlt.data import GROUP, Batch, Batches, CorpusDataset, grouped, joined
+from vlt.data import Batch, Batches, CorpusDataset, joined
+from vlt.order import GROUP
 from vlt.pack import letterbox, pack
 from vlt.text import Tokenizer
 from vlt.words import WordClass
@@ -310,49 +310,10 @@ def test_joined_batches_are_padded_to_the_longest(corpus, tokenizer):
     assert not whole.present[0, 5:].any() and not whole.classes[0, 5:].any()
 
 
-def chance(seed=0):
-    return np.random.default_rng(seed)
-
-
-@pytest.mark.parametrize("hard", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("count", [0, 1, 3, 400])
-def test_every_row_comes_once_with_or_without_groups(hard, count):
-    order = grouped(np.arange(count) % 7, np.arange(count) // 2, hard, chance())
-    assert order.dtype == np.int64 and sorted(order.tolist()) == list(range(count))
-
-
-def runs(order, kind):
-    """The lengths of the runs of one kind."""
-    return [len(list(members)) for _, members in itertools.groupby(kind[order].tolist())]
-
-
-def test_the_hard_share_comes_in_groups_of_one_kind():
-    kind = chance().integers(0, 50, 4000)
-    for hard in (0.0, 0.25, 0.5, 1.0):
-        lengths = runs(grouped(kind, np.arange(4000), hard, chance()), kind)
-        in_groups = sum(length for length in lengths if length >= GROUP)
-        assert hard * 4000 * 0.94 - 8 < in_groups < hard * 4000 * 1.06 + 40
-
-
-def test_rows_of_no_kind_are_in_no_group():
-    kind = np.full(400, -1)
-    orders = [grouped(kind, np.arange(400), hard, chance()).tolist() for hard in (0.0, 1.0)]
-    assert orders[0] == orders[1]
-    kind[:40] = 3
-    known = np.flatnonzero(kind[grouped(kind, np.arange(400), 1.0, chance())] == 3)
-    assert (np.diff(known) == 1).sum() >= 30  # the forty lie in ten groups
-
-
 def test_hard_batches_are_of_different_cases(tmp_path, tokenizer):
     stream = batches(dataset(version(tmp_path / "images", 40, modality="CT"), tokenizer), GROUP, hard=1.0)
     for number in range(8):  # 32 rows of one kind: a batch is a group
         assert len(set(stream.batch(number)[0].case_id.tolist())) == GROUP
-
-
-def test_a_groups_rows_are_of_different_cases_where_the_kind_has_them():
-    kind, case = np.zeros(400, np.int64), np.arange(400) // 4
-    for group in grouped(kind, case, 1.0, chance()).reshape(-1, GROUP):
-        assert len(set(case[group])) == GROUP
 
 
 def test_a_stream_goes_on_from_any_step_and_ends_its_thread(corpus, tokenizer):
