@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vlt.attention import Attention, DropPath, attend, drop_path_rates
+from vlt.attention import Attention, DropPath, _aligned, attend, drop_path_rates
 
 
 def plainly(q, k, v, mask=None):
@@ -30,6 +30,11 @@ def test_attend_is_the_formula(masked, learned):
         given = torch.zeros(5, 7) if mask is None else torch.zeros(5, 7).masked_fill(~mask, float("-inf"))
         given.requires_grad_()
     torch.testing.assert_close(attend(q, k, v, given), plainly(q, k, v, mask))
+
+
+def test_the_rows_of_a_learned_mask_begin_where_cuda_wants_them():
+    mask = torch.randn(1, 2, 49, 49)
+    assert torch.equal(_aligned(mask), mask) and _aligned(mask).stride(-2) % 8 == 0
 
 
 def test_over_another_stream_is_over_itself_where_both_are_one():
