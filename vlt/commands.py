@@ -96,6 +96,9 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 @click.option("--name", help="The run's  [default: from the backbone, numbered]")
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
 @click.option("--db", metavar="DB", help="The corpus's database  [default: the one built last]")
+@click.option(
+    "--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: one a core for nano, else one]"
+)
 @click.pass_context
 def pretrain(
     ctx: click.Context,
@@ -109,6 +112,7 @@ def pretrain(
     name: str | None,
     resume: str | None,
     db: str | None,
+    processes: int | None,
     **given: Any,
 ) -> None:
     """Pre-train a model on a corpus version; interrupted, it goes on with --resume.
@@ -128,9 +132,9 @@ def pretrain(
 
     given = {key: value for key, value in given.items() if value is not None} | settings
     ctx.exit(
-        start.resume(resume, given, db, _say)
+        start.resume(resume, given, db, processes, _say)
         if resume
-        else start.begin(name, backbone, size, preset, given, corpus, db, init_backbone, init_text, _say)
+        else start.begin(name, backbone, size, preset, given, corpus, db, init_backbone, init_text, processes, _say)
     )
 
 

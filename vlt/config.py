@@ -51,7 +51,7 @@ class Config:
 
     # how it learns
     steps: int = 1000
-    batch_size: int = 32  # pairs a step, over all ranks and accumulated parts
+    batch_size: int = 64  # pairs a step, over all ranks and accumulated parts
     accumulate: int = 1  # parts that a batch is computed in
     rate: float = 3e-3  # AdamW's, at its peak
     backbone_rate: float = 1.0  # the backbone's share of it

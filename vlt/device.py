@@ -1,13 +1,12 @@
-"""Where a run computes, in which precision and beside which other processes; and how fast that is at best."""
+"""Where a run computes and in which precision; and how fast that is at best."""
 
 import atexit
 import os
 import resource
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -39,11 +38,6 @@ class Place(NamedTuple):
         return self.device.type == "cuda"
 
 
-def world() -> int:
-    """How many ranks there are; 1 where none were started."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def start() -> Place:
     """This process's place; under `torchrun` the processes are joined first, by NCCL on CUDA and by Gloo on CPUs."""
     cuda = torch.cuda.is_available()
@@ -57,34 +51,26 @@ def start() -> Place:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo")
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return Place(device, dist.get_rank(), dist.get_world_size())
 
 
-def on_first(place: Place, make: Callable[[], Any]) -> Any:
-    """What `make` gives on the first rank, on all; a UserError there is one on all of them."""
-    if place.world == 1:
-        return make()
-    told: list[Any] = [None, None]
-    if place.rank == 0:
-        try:
-            told = [make(), None]
-        except UserError as error:
-            told = [None, str(error)]
-    dist.broadcast_object_list(told, src=0)
-    if told[1] is not None:
-        raise UserError(told[1])
-    return told[0]
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
-def precision(asked: str, device: torch.device) -> str:
-    """auto: bf16 where the device computes in it, else fp16 on CUDA and fp32 on a CPU. UserError for what cannot be."""
+def precision(asked: str, device: torch.device, small: bool = False) -> str:
+    """auto: bf16 where the device computes in it, else fp16 on CUDA and fp32 on a CPU. UserError for what cannot be.
+
+    `small` models stay in fp32 on a CPU: turning their short rows into bf16 and back costs more than their products.
+    """
     cuda = device.type == "cuda"
     if asked == "fp16" and not cuda:
         raise UserError("precision fp16 is for CUDA; on a CPU give fp32 or auto")
     if asked != "auto":
         return asked
-    native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16()
+    native = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16() and not small
     return "bf16" if native else "fp16" if cuda else "fp32"
 
 

@@ -3,16 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vlt.device import world
-
-
-def mean_of_ranks(x: Tensor) -> Tensor:
-    """The mean over all ranks of a tensor that each has; gradients flow back to each."""
-    if world() == 1:
-        return x
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(x) / world()
+from vlt import ranks
 
 
 class BatchNorm(nn.Module):
@@ -38,7 +29,7 @@ class BatchNorm(nn.Module):
         axis, mean, variance = self.dim % x.ndim, self.mean, self.variance
         if self.training:
             values, others = x.float(), [other for other in range(x.ndim) if other != axis]
-            moments = mean_of_ranks(torch.stack([values.mean(others), values.square().mean(others)]))
+            moments = ranks.mean(torch.stack([values.mean(others), values.square().mean(others)]))
             mean, variance = moments[0], (moments[1] - moments[0].square()).clamp(min=0)
             with torch.no_grad():
                 self.mean.lerp_(mean, self.momentum)

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from vlt.config import Config
 from vlt.data import Batch
-from vlt.device import world
 from vlt.model import VLT
+from vlt.ranks import gathered, world
 from vlt.text import Tokenizer
 from vlt.words import WordClass
 
@@ -88,15 +88,6 @@ def choose(weights: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(edges, uniform.double()[:, None] * edges[:, -1:], right=True)[:, 0].clamp(
         max=weights.shape[1] - 1
     )
-
-
-def gathered(tensor: Tensor) -> Tensor:
-    """The rows of all ranks, in order of rank; gradients flow back to where they came from."""
-    if world() == 1:
-        return tensor
-    from torch.distributed.nn.functional import all_gather
-
-    return torch.cat(all_gather(tensor.contiguous()))
 
 
 class Objectives(nn.Module):

@@ -1,5 +1,6 @@
 """Begin a run or go on with one: settings from the device, a preset and the user, versions, vocabulary, weights."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from corpus_db.read import UserError, version
-from vlt import backbones, device, runs, text
+from vlt import backbones, device, ranks, runs, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
 from vlt.model import VLT
@@ -16,6 +17,7 @@ from vlt.text import Tokenizer
 from vlt.train import Interrupted, pretrain
 
 Say = Callable[[str], None]
+LEAST_PAIRS = 16  # of a batch, for which a process of its own is worth while
 
 
 def begin(
@@ -28,6 +30,7 @@ def begin(
     db: str | None,
     init_backbone: Path | None,
     init_text: Path | None,
+    processes: int | None,
     say: Say,
 ) -> int:
     """Make a new run and train it to its end; returns the exit code."""
@@ -46,10 +49,10 @@ def begin(
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
         return runs.create(folder, config, found, tokenizer, weights).folder
 
-    return _train(runs.open_run(device.on_first(place, create)), found, say)
+    return _train(runs.open_run(ranks.on_first(create)), found, db, processes, say)
 
 
-def resume(name: str, given: dict[str, Any], db: str | None, say: Say) -> int:
+def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
     """Go on with a run; refuses settings or data other than those it began with. Returns the exit code."""
     run = runs.open_run(name)
     for key, value in given.items():
@@ -58,8 +61,7 @@ def resume(name: str, given: dict[str, Any], db: str | None, say: Say) -> int:
                 f"{run.folder}: it began with {key} {getattr(run.config, key, None)!r}, not {value!r}; "
                 "a run goes on with its own settings, so leave this out or begin another run"
             )
-    corpora = [runs.Corpus(version(told["version"], db or told["database"]), told["weight"]) for told in run.corpora]
-    return _train(run, corpora, say)
+    return _train(run, _corpora(run, db), db, processes, say)
 
 
 def settings(
@@ -100,10 +102,31 @@ def _shown(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
 
 
-def _train(run: runs.Run, corpora: Sequence[runs.Corpus], say: Say) -> int:
+def _corpora(run: runs.Run, db: str | None) -> list[runs.Corpus]:
+    """What a run learns from, read again."""
+    return [runs.Corpus(version(told["version"], db or told["database"]), told["weight"]) for told in run.corpora]
+
+
+def processes_for(config: Config) -> int:
+    """How many processes train a run where nobody says: on a CPU one a core for a nano model, else one."""
+    joined = "WORLD_SIZE" in os.environ  # by torchrun
+    if torch.cuda.is_available() or joined or config.shard or not config.backbone.endswith("nano"):
+        return 1
+    most = min(torch.get_num_threads(), config.batch_size // (LEAST_PAIRS * config.accumulate))
+    return next((count for count in range(most, 1, -1) if config.batch_size % (count * config.accumulate) == 0), 1)
+
+
+def _peer(folder: Path, db: str | None) -> None:
+    """What the other processes of a run do."""
+    run = runs.open_run(folder)
+    pretrain(run, _corpora(run, db), lambda line: None, initialiser(run.weights()))
+
+
+def _train(run: runs.Run, corpora: Sequence[runs.Corpus], db: str | None, processes: int | None, say: Say) -> int:
     on = f"python cli.py pretrain --resume {run.folder.name}"
     try:
-        pretrain(run, corpora, say, initialiser(run.weights()))
+        with ranks.joined(processes or processes_for(run.config), _peer, run.folder, db):
+            pretrain(run, corpora, say, initialiser(run.weights()))
     except Interrupted as stop:
         say(f"{stop}; saved. Go on with: {on}")
         return 128 + stop.number

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from corpus_db.read import UserError
-from vlt import checkpoint, device, grounding, optim, predict, runs, shard
+from vlt import checkpoint, device, grounding, optim, predict, ranks, runs, shard
 from vlt.augment import augment
 from vlt.config import Config
 from vlt.data import Batch, Batches, CorpusDataset
@@ -31,6 +31,7 @@ from vlt.text import Tokenizer
 
 MOST_BAD = 3  # batches in a row whose loss is no number, before the run stops
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_COUNTED = {"threads": "threads", "world": "processes"}
 Say = Callable[[str], None]
 
 
@@ -76,7 +77,7 @@ class Training:
         if config.backbone.startswith("resnet") and not self.sharded:  # only contiguous weights can be shared out
             self.model.backbone.to(memory_format=torch.channels_last)
         self.average = optim.Average(self.model, config.ema) if config.ema else None
-        self.precision = device.precision(config.precision, place.device)
+        self.precision = device.precision(config.precision, place.device, small=config.backbone.endswith("nano"))
         if self.sharded and self.precision == "fp16":
             raise UserError("shard has no loss scaling: give --precision bf16 or fp32")
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == "fp16")
@@ -311,8 +312,10 @@ def _newest(run: runs.Run, made_of: dict[str, Any], say: Say) -> tuple[int, dict
         return 0, None
     first, state = found
     runs.refuse_changes(run, state.get("made_of", {}), made_of)
-    if state["threads"] != torch.get_num_threads():
-        say(f"note: {torch.get_num_threads()} threads, {state['threads']} before: the last digits may differ")
+    now = {"threads": torch.get_num_threads(), "world": ranks.world()}
+    if changed := [name for name in now if state[name] != now[name]]:
+        told = ", ".join(f"{now[name]} {_COUNTED[name]}, {state[name]} before" for name in changed)
+        say(f"note: {told}: the last digits may differ")
     say(f"going on after step {first}")
     return first, state
 

@@ -124,6 +124,26 @@ def test_settings_follow_the_device_the_preset_and_the_user(monkeypatch, cuda, g
     assert (found.backbone, found.image_size, found.seed) == (backbone, size, 5) and bool(said) == says
 
 
+@pytest.mark.parametrize(
+    ("settings", "cores", "count"),
+    [
+        ({}, 2, 2),
+        ({}, 16, 4),  # at least 16 pairs each
+        ({}, 1, 1),
+        ({"batch_size": 24}, 8, 1),
+        ({"batch_size": 60}, 4, 3),  # equal shares
+        ({"accumulate": 4}, 4, 1),
+        ({"shard": True}, 2, 1),
+        ({"backbone": "swin_t"}, 2, 1),  # its operations are long enough for threads
+    ],
+)
+def test_a_nano_model_is_trained_by_a_process_a_core(monkeypatch, settings, cores, count):
+    monkeypatch.setattr("torch.get_num_threads", lambda: cores)
+    assert start.processes_for(Config(**settings)) == count
+    monkeypatch.setenv("WORLD_SIZE", "2")  # torchrun has started them
+    assert start.processes_for(Config(**settings)) == 1
+
+
 def test_sizes_and_settings_that_there_are_not_are_named():
     with pytest.raises(UserError, match="swin has no size large; there are: nano, tiny, small, base"):
         start.settings("swin", "large", None, {})

@@ -1,0 +1,154 @@
+"""The processes (ranks) that train one run together: what they share, and how a CPU's cores get one each."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from corpus_db.read import UserError
+
+
+def world() -> int:
+    """How many ranks there are; 1 where none were started."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def on_first(make: Callable[[], Any]) -> Any:
+    """What `make` gives on the first rank, on all; a UserError there is one on all of them."""
+    if world() == 1:
+        return make()
+    told: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            told = [make(), None]
+        except UserError as error:
+            told = [None, str(error)]
+    dist.broadcast_object_list(told, src=0)
+    if told[1] is not None:
+        raise UserError(told[1])
+    return told[0]
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total.chunk(world())[dist.get_rank()]
+
+
+def mean(x: Tensor) -> Tensor:
+    """The mean over all ranks of a tensor that each has; gradients flow back to each."""
+    return x if world() == 1 else _Sum.apply(x) / world()
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The rows of all ranks, in order of rank, as many from each; gradients flow back to where they came from."""
+    return x if world() == 1 else _Gather.apply(x)
+
+
+@contextmanager
+def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None]:
+    """In here this process is the first of `count` on this machine, a thread each; the others call `target(*args)`.
+
+    A small model's operations are too short to be shared by threads (docs/performance.md). `device.start` joins them.
+    Raises UserError where one of the others ends before its time, and where processes are joined otherwise.
+    """
+    if count == 1:
+        yield
+        return
+    if torch.cuda.is_available() or "WORLD_SIZE" in os.environ:
+        raise UserError("--processes is for a CPU and without torchrun; for several cards: torchrun --nproc-per-node N")
+    before, threads = dict(os.environ), torch.get_num_threads()
+    peers: list[tuple[BaseProcess, Connection]] = []
+    try:
+        os.environ.update(_meeting(count))
+        for rank in range(1, count):
+            peers.append(_started(rank, target, args))
+        os.environ.update(RANK="0", LOCAL_RANK="0")
+        torch.set_num_threads(1)
+        yield
+    except RuntimeError as error:  # what Gloo makes of a peer that is gone
+        raise UserError(_reason(peers) or str(error)) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        for peer, _ in peers:
+            peer.join(10)  # it ends with the first, or when it misses it
+            peer.kill()
+        torch.set_num_threads(threads)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _meeting(count: int) -> dict[str, str]:
+    """Where the processes find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    return where | {"WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+
+
+def _started(rank: int, target: Callable[..., None], args: tuple[Any, ...]) -> tuple[BaseProcess, Connection]:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))  # which it inherits
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    peer = context.Process(target=_call, args=(theirs, target, args), daemon=True)
+    peer.start()
+    theirs.close()
+    return peer, ours
+
+
+def _call(told: Connection, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """In a peer: what goes wrong is told to the first process, which tells the user, once."""
+    try:
+        target(*args)
+    except KeyboardInterrupt:
+        pass  # the first got it, too
+    except Exception as error:
+        with suppress(OSError):  # the first is gone
+            told.send(str(error) or type(error).__name__)
+        sys.exit(1)
+
+
+def _reason(peers: list[tuple[BaseProcess, Connection]]) -> str | None:
+    """Why a peer ended before its time."""
+    for rank, (peer, told) in enumerate(peers, start=1):
+        peer.join(2)
+        if not peer.exitcode:
+            continue
+        said = f"exit code {peer.exitcode}" if peer.exitcode > 0 else f"killed by signal {-peer.exitcode}"
+        with suppress(EOFError):  # it had nothing to say
+            said = told.recv()
+        return f"process {rank} of this run ended ({said}); the last checkpoint is kept"
+    return None
