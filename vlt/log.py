@@ -2,6 +2,7 @@
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from vlt.pack import written
 
 EVERY = 25  # steps
 PLAIN_SECONDS = 15.0  # between two plain lines
+tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore of the system, which a killed process leaves behind
 
 
 class Log:

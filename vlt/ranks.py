@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from corpus_db.read import UserError
+from vlt import device
 
 
 def world() -> int:
@@ -80,7 +81,7 @@ def gathered(x: Tensor) -> Tensor:
 def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None]:
     """In here this process is the first of `count` on this machine, a thread each; the others call `target(*args)`.
 
-    A small model's operations are too short to be shared by threads (docs/performance.md). `device.start` joins them.
+    A small model's operations are too short to be shared by threads (docs/performance.md).
     Raises UserError where one of the others ends before its time, and where processes are joined otherwise.
     """
     if count == 1:
@@ -96,9 +97,17 @@ def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None
             peers.append(_started(rank, target, args))
         os.environ.update(RANK="0", LOCAL_RANK="0")
         torch.set_num_threads(1)
+        for _, told in peers:  # joining would wait half an hour for one that is gone
+            try:
+                told.recv()
+            except EOFError:
+                raise UserError(_reason(peers)) from None
+        device.start()
         yield
-    except RuntimeError as error:  # what Gloo makes of a peer that is gone
-        raise UserError(_reason(peers) or str(error)) from error
+    except RuntimeError as error:
+        if "gloo" not in str(error):  # which Gloo makes of a peer that is gone, and names its own file
+            raise
+        raise UserError(_reason(peers) or f"the processes of this run lost each other ({error})") from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -132,19 +141,23 @@ def _started(rank: int, target: Callable[..., None], args: tuple[Any, ...]) -> t
 def _call(told: Connection, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     """In a peer: what goes wrong is told to the first process, which tells the user, once."""
     try:
+        told.send("ready")
+        device.start()
         target(*args)
     except KeyboardInterrupt:
         pass  # the first got it, too
     except Exception as error:
         with suppress(OSError):  # the first is gone
-            told.send(str(error) or type(error).__name__)
+            told.send(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
         sys.exit(1)
 
 
 def _reason(peers: list[tuple[BaseProcess, Connection]]) -> str | None:
     """Why a peer ended before its time."""
+    ending = wait([peer.sentinel for peer, _ in peers], timeout=20)
     for rank, (peer, told) in enumerate(peers, start=1):
-        peer.join(2)
+        if peer.sentinel in ending:
+            peer.join(20)
         if not peer.exitcode:
             continue
         said = f"exit code {peer.exitcode}" if peer.exitcode > 0 else f"killed by signal {-peer.exitcode}"

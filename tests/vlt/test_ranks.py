@@ -33,6 +33,13 @@ def be_killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Unreadable:
+    """An argument that ends the process which unpickles it, before it can join the others."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
 def wait_for_others():
     device.start()
     dist.all_reduce(torch.ones(1))
@@ -54,6 +61,16 @@ def test_a_process_that_ends_before_its_time_is_named_with_its_reason(peer, told
             dist.all_reduce(torch.ones(1))
             time.sleep(0.05)
     assert ranks.world() == 1
+
+
+def test_a_process_that_ends_before_it_has_joined_is_not_waited_for():
+    begun = time.monotonic()
+    with (
+        pytest.raises(UserError, match=r"process 1 of this run ended \(exit code 3\)"),
+        ranks.joined(2, fail, Unreadable()),
+    ):
+        pass
+    assert time.monotonic() - begun < 60 and ranks.world() == 1
 
 
 def test_an_error_here_ends_the_others_soon():
