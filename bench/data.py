@@ -2,7 +2,7 @@
 
     python bench/data.py [PAIRS ...]    # 1,000, 10,000 and 100,000 by default, the last on 2 GB of scratch disk
 
-Corpora of noise with 128 x 128 pixels, nine in ten images grey, each in a process of its own. A batch is all that the
+Corpora of noise with 64 x 64 pixels, nine in ten images grey, each in a process of its own. A batch is all that the
 loop's thread makes: sliced pixels, tokens, hidden words and every other draw, of 64 pairs, half of them in hard groups.
 The peer decodes and letterboxes each image when it is wanted, from JPEG files of 512 x 512. Memory is the process's
 own (RssAnon): the pack's pages are the system's, which takes them back when it needs room. All rates are of one core,
@@ -29,7 +29,7 @@ from corpus_db.read import Pair, Version
 from corpus_db.read import image as read_image
 from vlt.pack import COLOUR, GREY, Pack, letterbox
 
-SIZE, BATCHES, STEPS = 128, 200, 4
+SIZE, BATCHES, STEPS = 64, 200, 4
 FINDINGS = ("mass", "cyst", "fracture", "hemorrhage", "calcification", "effusion")
 PLACES = ("left frontal lobe", "right kidney", "liver", "left lung", "right knee", "spleen", "pelvis")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,9 +74,12 @@ class Config:
         for name, allowed in (("fusion", FUSIONS), ("mask", MASKS), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name} {getattr(self, name)!r}: give one of {', '.join(allowed)}")
-        unknown = set(self.objectives) - set(OBJECTIVES)
-        if unknown or not any(weight > 0 for weight in self.objectives.values()):
-            raise UserError(f"objectives {dict(self.objectives)}: give weights of {', '.join(OBJECTIVES)}, one above 0")
+        weights = self.objectives.values()
+        sound = all(0 <= weight < math.inf for weight in weights) and any(weights)
+        if set(self.objectives) - set(OBJECTIVES) or not sound:
+            raise UserError(
+                f"objectives {dict(self.objectives)}: give weights of {', '.join(OBJECTIVES)}, none below 0, one above"
+            )
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -160,6 +164,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("weight_decay", 0, 10),
     ("warmup", 0, 1),
     ("clip", 0, 1e6),
+    ("seed", 0, 2**63 - 1),
     ("ema", 0, 0.99999),
     ("evaluate_every", 1, 1e9),
     ("checkpoint_every", 1, 1e9),

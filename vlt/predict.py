@@ -48,7 +48,8 @@ def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
         path = runs.open_run(run).folder / FILE
         if not path.is_file():
             raise UserError(
-                f"{path.parent}: its training has not ended; go on with: pretrain --resume {path.parent.name}"
+                f"{path.parent}: its training has not ended; go on with: "
+                f"python cli.py pretrain --resume {path.parent.name}"
             )
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model, tokenizer = _read(path)

@@ -1,11 +1,13 @@
 """The processes (ranks) that train one run together: what they share, and how a CPU's cores get one each."""
 
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -129,27 +131,41 @@ def _meeting(count: int) -> dict[str, str]:
 
 
 def _started(rank: int, target: Callable[..., None], args: tuple[Any, ...]) -> tuple[BaseProcess, Connection]:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))  # which it inherits
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))  # which it inherits, as what it is deaf to
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     peer = context.Process(target=_call, args=(theirs, target, args), daemon=True)
-    peer.start()
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        peer.start()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     theirs.close()
     return peer, ours
 
 
 def _call(told: Connection, target: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """In a peer: what goes wrong is told to the first process, which tells the user, once."""
+    """In a peer: what goes wrong is told to the first process, which tells the user, once; without it this one ends.
+
+    A peer is deaf to Ctrl-C and SIGTERM until it trains, and then all agree on them: the first process ends it.
+    """
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
     try:
         told.send("ready")
         device.start()
         target(*args)
-    except KeyboardInterrupt:
-        pass  # the first got it, too
     except Exception as error:
         with suppress(OSError):  # the first is gone
             told.send(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
         sys.exit(1)
+
+
+def _end_with_the_first() -> None:
+    first = parent_process()
+    assert first is not None
+    first.join()
+    os._exit(1)
 
 
 def _reason(peers: list[tuple[BaseProcess, Connection]]) -> str | None:

@@ -55,14 +55,12 @@ class Run:
         return Tokenizer.read(self.folder / "vocab.txt")
 
     def records(self) -> list[dict[str, Any]]:
-        """What metrics.jsonl holds; a line that a crash cut short ends it."""
-        found = []
+        """What metrics.jsonl holds, without lines that are no records: one that a crash cut short, say."""
         try:
-            for line in (self.folder / "metrics.jsonl").read_text().splitlines():
-                found.append(json.loads(line))
-        except (OSError, ValueError):
-            pass
-        return [record for record in found if isinstance(record, dict)]
+            lines = (self.folder / "metrics.jsonl").read_text(errors="replace").splitlines()
+        except OSError:
+            return []
+        return [record for line in lines if (record := _record(line)) is not None]
 
     def weights(self) -> dict[str, str | None]:
         """The files that it began with: {"backbone": PATH, "text": PATH}, or {}."""
@@ -70,6 +68,18 @@ class Run:
             return dict(json.loads((self.folder / "environment.json").read_text())["weights"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.folder / 'environment.json'}: damaged ({error})") from error
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """A line of metrics.jsonl; None where it is none: its kind and device are words, all else are numbers."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not {"kind", "step"} <= record.keys():
+        return None
+    fits = (isinstance(value, str if name in ("kind", "device") else (int, float)) for name, value in record.items())
+    return record if all(fits) else None
 
 
 def create(
@@ -80,6 +90,8 @@ def create(
     weights: dict[str, str | None] | None = None,
 ) -> Run:
     """A new run's folder; UserError where there is one of that name. `weights`: the files that it begins with."""
+    if folder.name in ("", ".", ".."):
+        raise UserError(f"{folder}: no name for a run")
     try:
         folder.mkdir(parents=True)
     except FileExistsError:

@@ -1,8 +1,10 @@
 """Begin a run or go on with one: settings from the device, a preset and the user, versions, vocabulary, weights."""
 
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from vlt import backbones, device, ranks, runs, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
 from vlt.model import VLT
+from vlt.pack import pack
 from vlt.text import Tokenizer
 from vlt.train import Interrupted, pretrain
 
@@ -38,6 +41,7 @@ def begin(
     say = say if place.rank == 0 else lambda line: None
     found = [runs.Corpus(version(key, db), weight) for key, weight in corpora]
     config = settings(backbone, size, preset, given, say)
+    _check(name, config, found, processes)
     if init_text is not None:
         tokenizer = Tokenizer.read(init_text / "vocab.txt")
     else:
@@ -107,6 +111,17 @@ def _corpora(run: runs.Run, db: str | None) -> list[runs.Corpus]:
     return [runs.Corpus(version(told["version"], db or told["database"]), told["weight"]) for told in run.corpora]
 
 
+def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], processes: int | None) -> None:
+    """UserError for what would only fail once the run has its folder."""
+    if name is not None and Path(name).name != name:
+        raise UserError(f"--name {name}: give a name without folders; runs are kept in {runs.RUNS}/")
+    if config.batch_size % (config.accumulate * (processes or 1)):
+        raise UserError(f"--processes {processes}: batch_size {config.batch_size} is no multiple of it and accumulate")
+    pairs = sum(pair.split == "train" for corpus in corpora for pair in corpus.version.pairs)
+    if config.batch_size > max(pairs, Config().batch_size):
+        raise UserError(f"batch_size {config.batch_size}: the corpus has {pairs} training pairs; give at most those")
+
+
 def processes_for(config: Config) -> int:
     """How many processes train a run where nobody says: on a CPU one a core for a nano model, else one."""
     joined = "WORLD_SIZE" in os.environ  # by torchrun
@@ -114,6 +129,11 @@ def processes_for(config: Config) -> int:
         return 1
     most = min(torch.get_num_threads(), config.batch_size // (LEAST_PAIRS * config.accumulate))
     return next((count for count in range(most, 1, -1) if config.batch_size % (count * config.accumulate) == 0), 1)
+
+
+def _end(number: int, _: Any) -> None:
+    """SIGTERM before the loop hears signals itself: end as Ctrl-C does."""
+    raise KeyboardInterrupt(number)
 
 
 def _peer(folder: Path, db: str | None) -> None:
@@ -124,14 +144,23 @@ def _peer(folder: Path, db: str | None) -> None:
 
 def _train(run: runs.Run, corpora: Sequence[runs.Corpus], db: str | None, processes: int | None, say: Say) -> int:
     on = f"python cli.py pretrain --resume {run.folder.name}"
+    before = signal.signal(signal.SIGTERM, _end)
     try:
+        with (
+            runs.held(run) if os.environ.get("RANK", "0") == "0" else nullcontext()
+        ):  # refused before anything is started
+            for corpus in corpora:
+                pack(corpus.version, run.config.image_size, say=say)  # by this process: a peer starts no workers
         with ranks.joined(processes or processes_for(run.config), _peer, run.folder, db):
             pretrain(run, corpora, say, initialiser(run.weights()))
     except Interrupted as stop:
         say(f"{stop}; saved. Go on with: {on}")
         return 128 + stop.number
-    except KeyboardInterrupt:  # while packing, say; nothing is lost
-        say(f"interrupted. Go on with: {on}")
-        return 130
+    except KeyboardInterrupt as stop:  # while packing, say; nothing is lost
+        number = stop.args[0] if stop.args else signal.SIGINT
+        say(f"stopped by {signal.Signals(number).name} before the next step. Go on with: {on}")
+        return 128 + number
+    finally:
+        signal.signal(signal.SIGTERM, before)
     say(f"done: {run.folder}")
     return 0

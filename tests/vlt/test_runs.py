@@ -144,6 +144,30 @@ def test_a_nano_model_is_trained_by_a_process_a_core(monkeypatch, settings, core
     assert start.processes_for(Config(**settings)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "processes", "told"),
+    [
+        ("a/b", {}, None, "give a name without folders"),
+        (None, {"batch_size": 100}, None, "the corpus has 24 training pairs; give at most those"),
+        (None, {}, 3, "--processes 3: batch_size 64 is no multiple"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name, settings, processes, told):
+    corpora = [Corpus(corpus.version(tmp_path / "images"))]
+    with pytest.raises(UserError, match=told):
+        start._check(name, Config(**settings), corpora, processes)
+    start._check("plain", Config(), corpora, 2)
+
+
+def test_lines_of_metrics_that_are_no_records_cost_only_themselves(tmp_path):
+    made = trained(tmp_path, "run", RECORDS)
+    path, before = made.folder / "metrics.jsonl", made.records()
+    odd = ["garbage", '{"kind": ["x"], "step": "a"}', '{"kind": "start", "step": 0, "parameters": "many"}', "[1]"]
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *odd, *lines[1:], '{"kind": "tr']))
+    assert made.records() == before and run("runs").exit_code == 0
+
+
 def test_sizes_and_settings_that_there_are_not_are_named():
     with pytest.raises(UserError, match="swin has no size large; there are: nano, tiny, small, base"):
         start.settings("swin", "large", None, {})

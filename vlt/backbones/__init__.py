@@ -71,8 +71,7 @@ def load_file(module: Backbone, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a stranger's file makes of its reader
-        line = str(error).strip().partition("\n")[0]
-        raise UserError(f"{path}: not a PyTorch weights file ({line[:120]})") from error
+        raise UserError(f"{path}: not a PyTorch file of tensors alone ({type(error).__name__})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: not a state_dict, which maps names to tensors")
     try:
