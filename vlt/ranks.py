@@ -93,6 +93,7 @@ def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None
         raise UserError("--processes is for a CPU and without torchrun; for several cards: torchrun --nproc-per-node N")
     before, threads = dict(os.environ), torch.get_num_threads()
     peers: list[tuple[BaseProcess, Connection]] = []
+    patience = 0  # seconds: one that has not joined need not end by itself
     try:
         os.environ.update(_meeting(count))
         for rank in range(1, count):
@@ -105,6 +106,7 @@ def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None
             except EOFError:
                 raise UserError(_reason(peers)) from None
         device.start()
+        patience = 10
         yield
     except RuntimeError as error:
         if "gloo" not in str(error):  # which Gloo makes of a peer that is gone, and names its own file
@@ -114,7 +116,7 @@ def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None
         if dist.is_initialized():
             dist.destroy_process_group()
         for peer, _ in peers:
-            peer.join(10)  # it ends with the first, or when it misses it
+            peer.join(patience)  # it ends with the first, or when it misses it
             peer.kill()
         torch.set_num_threads(threads)
         os.environ.clear()
