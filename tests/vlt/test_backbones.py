@@ -260,7 +260,10 @@ def test_a_checkpoint_file_is_loaded_and_one_that_is_none_is_named(tmp_path):
     torch.save(reference("resnet18").state_dict(), tmp_path / "resnet18.pth")
     backbones.load_file(backbones.build("resnet18", 64, channels=1), tmp_path / "resnet18.pth")
     (tmp_path / "bad.pth").write_bytes(b"junk")
-    for path, named in ((tmp_path / "bad.pth", "not a PyTorch weights file"), (tmp_path / "resnet18.pth", "no layer")):
+    for path, named in (
+        (tmp_path / "bad.pth", "not a PyTorch file of tensors alone"),
+        (tmp_path / "resnet18.pth", "no layer"),
+    ):
         with pytest.raises(UserError) as raised:
             backbones.load_file(backbones.build("resnet50", 64), path)
         assert named in str(raised.value) and str(path) in str(raised.value)
