@@ -95,6 +95,11 @@ class Config:
         if self.hard_negatives and "itc" not in self.objectives:
             raise UserError("hard_negatives needs itc among the objectives: its similarity chooses them")
 
+    @property
+    def nano(self) -> bool:
+        """Whether the backbone is one of the small ones for CPUs and tests."""
+        return self.backbone.endswith("nano")
+
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

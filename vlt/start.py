@@ -125,7 +125,7 @@ def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], pro
 def processes_for(config: Config) -> int:
     """How many processes train a run where nobody says: on a CPU one a core for a nano model, else one."""
     joined = "WORLD_SIZE" in os.environ  # by torchrun
-    if torch.cuda.is_available() or joined or config.shard or not config.backbone.endswith("nano"):
+    if torch.cuda.is_available() or joined or config.shard or not config.nano:
         return 1
     most = min(torch.get_num_threads(), config.batch_size // (LEAST_PAIRS * config.accumulate))
     return next((count for count in range(most, 1, -1) if config.batch_size % (count * config.accumulate) == 0), 1)
@@ -146,9 +146,8 @@ def _train(run: runs.Run, corpora: Sequence[runs.Corpus], db: str | None, proces
     on = f"python cli.py pretrain --resume {run.folder.name}"
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        with (
-            runs.held(run) if os.environ.get("RANK", "0") == "0" else nullcontext()
-        ):  # refused before anything is started
+        first = os.environ.get("RANK", "0") == "0"
+        with runs.held(run) if first else nullcontext():  # a run that is training is refused before peers are started
             for corpus in corpora:
                 pack(corpus.version, run.config.image_size, say=say)  # by this process: a peer starts no workers
         with ranks.joined(processes or processes_for(run.config), _peer, run.folder, db):
