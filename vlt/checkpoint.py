@@ -49,6 +49,10 @@ def newest(folder: Path, say: Say = lambda line: None) -> tuple[int, dict[str, A
     Says which it passes over; UserError where there are some and none is whole.
     """
     markers = sorted(folder.glob("step-*.json"), reverse=True)
+    whole = {marker.stem for marker in markers}
+    for path in sorted(folder.glob("step-*.pt"), reverse=True):
+        if path.stem not in whole:
+            say(f"{path}: passed over, as {path.stem}.json, which vouches for it, is not there")
     for marker in markers:
         path = marker.with_suffix(".pt")
         try:

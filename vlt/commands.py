@@ -130,7 +130,11 @@ def pretrain(
         _refuse_with_resume(ctx)
     from vlt import start
 
-    given = {key: value for key, value in given.items() if value is not None} | settings
+    given = {key: value for key, value in given.items() if value is not None}
+    options = given.keys() | ({"backbone"} if backbone else set())
+    if twice := options & settings.keys():
+        raise click.UsageError(f"--{min(twice)} and --set {min(twice)}=...: give one of them")
+    given |= settings
     ctx.exit(
         start.resume(resume, given, db, processes, _say)
         if resume
@@ -172,15 +176,24 @@ def predict(
       python cli.py predict --run swin_nano-1 scan.png
       python cli.py predict --run swin_nano-1 --question "A [MASK] in the left lobe." scan.png
     """
+    from corpus_db import read
     from vlt import predict as using
 
     model = using.load(run)
     options = [choice.strip() for choice in choices.split(",")] if choices else []
     if options and question is None:
         raise click.UsageError("--choices goes with --question")
+    bad = 0
     for image in images:
-        said = model.caption(image, beams) if question is None else model.answer(image, question, options)
+        try:
+            pixels = read.image(image)
+        except read.UserError as error:  # the others are still captioned
+            bad += 1
+            click.echo(f"Error: {error}", err=True)
+            continue
+        said = model.caption(pixels, beams) if question is None else model.answer(pixels, question, options)
         click.echo(json.dumps({"image": str(image), "text": said}) if as_json else f"{image}\t{said}")
+    sys.exit(1 if bad else 0)
 
 
 @click.command()

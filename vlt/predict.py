@@ -7,8 +7,9 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -34,11 +35,8 @@ def save(model: VLT, tokenizer: Tokenizer, path: Path) -> None:
     """Write the weights, config and vocabulary into one file, which is there whole or not at all."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     told = {"config": model.config.to_json(), "vocabulary": json.dumps(tokenizer.vocabulary), "format": "rgc-vlt 1"}
-    try:
-        with written(path) as file:
-            file.write(serialised(weights, told))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+    with _writing(path) as file:
+        file.write(serialised(weights, told))
 
 
 def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
@@ -233,5 +231,15 @@ class Model:
 
 def write_array(array: np.ndarray, path: Path) -> None:
     """Write a NumPy file, whole or not at all."""
-    with written(path) as file:
+    with _writing(path) as file:
         np.save(file, array)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """`written`, whose troubles are told in one line that names the file."""
+    try:
+        with written(path) as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -22,6 +22,7 @@ from vlt.pack import written
 from vlt.text import Tokenizer
 
 RUNS = Path("runs")
+ADVICE = "put it back from a copy, or begin another run"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Corpus:
     def told(self) -> dict[str, Any]:
         """What corpus.json holds of it."""
         told = {"version": self.version.name, "manifest_sha256": self.version.manifest_sha256}
-        return told | {"database": self.version.database, "weight": self.weight}
+        count = len(self.version.pairs)  # fewer when some were purged since, which leaves the manifest as it was
+        return told | {"pairs": count, "database": self.version.database, "weight": self.weight}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Run:
     @property
     def tokenizer(self) -> Tokenizer:
         """The vocabulary that belongs to the run."""
-        return Tokenizer.read(self.folder / "vocab.txt")
+        try:
+            return Tokenizer.read(self.folder / "vocab.txt")
+        except UserError as error:
+            raise UserError(f"{error}; {ADVICE}") from error
 
     def records(self) -> list[dict[str, Any]]:
         """What metrics.jsonl holds, without lines that are no records: one that a crash cut short, say."""
@@ -67,7 +72,7 @@ class Run:
         try:
             return dict(json.loads((self.folder / "environment.json").read_text())["weights"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.folder / 'environment.json'}: damaged ({error})") from error
+            raise UserError(f"{self.folder / 'environment.json'}: damaged ({error}); {ADVICE}") from error
 
 
 def _record(line: str) -> dict[str, Any] | None:
@@ -119,13 +124,15 @@ def open_run(name: str | Path) -> Run:
         raise UserError(f"{name}: no such run; there are: {known}")
     try:
         corpora = json.loads((folder / "corpus.json").read_text())
+        if not corpora:
+            raise ValueError("corpus.json names no version")
         for corpus in corpora:  # a file from anywhere: it must hold what is asked of it later
             Corpus(
                 Version(corpus["version"], corpus["manifest_sha256"][:], corpus["database"], ()), corpus["weight"] * 1.0
             )
         return Run(folder, Config.from_json((folder / "config.json").read_text()), corpora)
     except (OSError, ValueError, KeyError, TypeError, UserError) as error:
-        raise UserError(f"{folder}: a damaged run ({str(error) or type(error).__name__})") from error
+        raise UserError(f"{folder}: a damaged run ({str(error) or type(error).__name__}); {ADVICE}") from error
 
 
 def made_of(config: Config, tokenizer: Tokenizer, corpora: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -134,6 +141,7 @@ def made_of(config: Config, tokenizer: Tokenizer, corpora: Sequence[dict[str, An
     for corpus in corpora:
         told[f"the manifest of version {corpus['version']}"] = corpus["manifest_sha256"]
         told[f"the weight of version {corpus['version']}"] = corpus["weight"]
+        told[f"the number of pairs of version {corpus['version']}"] = corpus.get("pairs")
     return json.loads(config.to_json()) | told
 
 

@@ -48,6 +48,8 @@ def begin(
         captions = [pair.caption for corpus in found for pair in corpus.version.pairs if pair.split == "train"]
         tokenizer = Tokenizer.train(captions, config.vocab_size)
     weights = {"backbone": _shown(init_backbone), "text": _shown(init_text)}
+    if init_backbone is not None or init_text is not None:  # files that do not fit must not cost the run its name
+        initialiser(weights)(VLT(config, len(tokenizer), tokenizer.pad))
 
     def create() -> Path:
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
@@ -117,6 +119,9 @@ def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], pro
         raise UserError(f"--name {name}: give a name without folders; runs are kept in {runs.RUNS}/")
     if config.batch_size % (config.accumulate * (processes or 1)):
         raise UserError(f"--processes {processes}: batch_size {config.batch_size} is no multiple of it and accumulate")
+    versions = [corpus.version.name for corpus in corpora]
+    if twice := [name for name in versions if versions.count(name) > 1]:
+        raise UserError(f"--corpus: version {twice[0]} stands in it twice; give it once, with its weight")
     pairs = sum(pair.split == "train" for corpus in corpora for pair in corpus.version.pairs)
     if config.batch_size > max(pairs, Config().batch_size):
         raise UserError(f"batch_size {config.batch_size}: the corpus has {pairs} training pairs; give at most those")

@@ -57,7 +57,7 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path, damage):
             path.unlink()
     said = []
     assert checkpoint.newest(tmp_path, said.append)[0] == 1
-    assert [("step-00000002" in line and "passed over" in line) for line in said] == [True] * (damage != "no marker")
+    assert len(said) == 1 and "step-00000002.pt" in said[0] and "passed over" in said[0]
 
 
 def test_code_in_a_checkpoint_does_not_run(tmp_path):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import cli
 import vlt
 from corpus_db.errors import UserError
-from tests.vlt import tiny
+from tests.vlt import corpus, tiny
 from vlt import predict, runs
 from vlt.objectives import Objectives, draw
 from vlt.predict import Model
@@ -160,7 +160,9 @@ def test_a_saved_model_is_the_same_model_when_loaded(tmp_path, backbone, fusion,
 
 
 def test_a_run_is_loaded_by_its_folder_once_its_training_has_ended(untrained, tmp_path):
-    run = runs.create(tmp_path / "trial", untrained.config, [], untrained.tokenizer)
+    run = runs.create(
+        tmp_path / "trial", untrained.config, [runs.Corpus(corpus.version(tmp_path))], untrained.tokenizer
+    )
     with pytest.raises(UserError, match=r"trial: its training has not ended; .* pretrain --resume trial"):
         vlt.load(run.folder, "cpu")
     untrained.save(run.folder / "model.safetensors")
@@ -237,3 +239,7 @@ def test_the_commands_predict_and_embed_say_what_the_model_says(learned, picture
     np.testing.assert_allclose(json.loads(told.stdout)["embedding"], kept[1], rtol=1e-4, atol=1e-5)
     told = CliRunner().invoke(cli.main, ["predict", "--run", run, str(tmp_path / "none.png")])
     assert told.exit_code == 1 and "none.png" in told.stderr and "Traceback" not in told.stderr
+    told = CliRunner().invoke(cli.main, ["predict", "--run", run, str(tmp_path / "none.png"), image])
+    assert told.exit_code == 1 and told.stdout.startswith(image) and told.stderr.count("\n") == 1
+    told = CliRunner().invoke(cli.main, ["embed", "--run", run, "-o", str(tmp_path / "none" / "v.npy"), image])
+    assert told.exit_code == 1 and f"{tmp_path / 'none' / 'v.npy'}: cannot be written" in told.stderr

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,9 @@ def test_other_settings_data_or_words_are_refused_by_name(tmp_path, begun):
     other = [runs.Corpus(corpus.version(tmp_path / "images", train=23))]
     with pytest.raises(UserError, match=r"manifest of version v1 was .{12}\.\.\. when the run began and is"):
         pretrain(run, other, quiet)
+    purged = replace(corpora[0].version, pairs=corpora[0].version.pairs[1:])  # a purge leaves the manifest as it was
+    with pytest.raises(UserError, match=r"number of pairs of version v1 was 30 .* is 29 now"):
+        pretrain(run, [runs.Corpus(purged)], quiet)
     with pytest.raises(UserError, match=r"weight of version v1 was 1\.0 .* is 2\.0 now"):
         pretrain(run, [runs.Corpus(corpora[0].version, 2.0)], quiet)
     if begun:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import cli
@@ -60,12 +61,15 @@ def test_runs_are_compared_by_the_settings_that_differ(tmp_path):
     assert said.endswith("settings that differ:\n  seed: a 1, b 2\n") and "c" not in said.split("\n")[1].split()[0]
 
 
-@pytest.mark.parametrize("name, text", [("config.json", "{"), ("corpus.json", "[1]"), ("config.json", '{"steps": 0}')])
+@pytest.mark.parametrize(
+    "name, text", [("config.json", "{"), ("corpus.json", "[1]"), ("corpus.json", "[]"), ("config.json", '{"steps": 0}')]
+)
 def test_a_damaged_run_is_listed_with_its_trouble(tmp_path, name, text):
     trained(tmp_path, "good")
     (trained(tmp_path, "bad").folder / name).write_text(text)
     done = run("runs")
     assert done.exit_code == 0 and "bad: runs/bad: a damaged run" in done.stdout and "good" in done.stdout
+    assert "put it back from a copy, or begin another run" in done.stdout
 
 
 def test_no_runs_and_no_such_run_are_told(tmp_path):
@@ -157,6 +161,24 @@ def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name,
     with pytest.raises(UserError, match=told):
         start._check(name, Config(**settings), corpora, processes)
     start._check("plain", Config(), corpora, 2)
+    with pytest.raises(UserError, match=r"version .* stands in it twice"):
+        start._check(None, Config(), corpora * 2, None)
+
+
+def test_files_of_weights_that_do_not_fit_cost_a_run_neither_its_name_nor_a_traceback(tmp_path, monkeypatch):
+    made = corpus.version(tmp_path / "images")
+    monkeypatch.setattr(start, "version", lambda key, db: made)
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    done = run("pretrain", "--backbone", "resnet", "--name", "one", "--init-backbone", "other.pth")
+    assert done.exit_code == 1 and "other.pth" in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_words_or_environment_are_damaged_says_what_to_do(tmp_path):
+    made = trained(tmp_path, "run")
+    for name, read in (("vocab.txt", lambda: made.tokenizer), ("environment.json", made.weights)):
+        (made.folder / name).write_text("nothing")
+        with pytest.raises(UserError, match=rf"{name}: .*put it back from a copy, or begin another run"):
+            read()
 
 
 def test_lines_of_metrics_that_are_no_records_cost_only_themselves(tmp_path):
@@ -183,7 +205,15 @@ def test_every_size_is_a_backbone_that_there_is():
 
 @pytest.mark.parametrize(
     "words",
-    [("--set", "rate"), ("--objectives", "mlm:x"), ("--corpus", "v1:0"), ("--corpus", "v1:nan"), ("--steps", "0")],
+    [
+        ("--set", "rate"),
+        ("--objectives", "mlm:x"),
+        ("--corpus", "v1:0"),
+        ("--corpus", "v1:nan"),
+        ("--steps", "0"),
+        ("--seed", "1", "--set", "seed=2"),
+        ("--backbone", "vit", "--set", "backbone=swin_nano"),
+    ],
 )
 def test_malformed_options_are_errors_of_usage(words):
     assert run("pretrain", *words).exit_code == 2
