@@ -31,6 +31,7 @@ from corpus_db.console import (
     Limit,
     chosen,
     database_option,
+    filling,
     json_option,
     notice,
     reading,
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
 
 def readers() -> "Readers":
     """What reads a source's raw records, by the source's shape."""
+    from corpus_db import importers
     from rgc.parse import read
 
-    return {"medpix": read}
+    return {"medpix": read, **importers.readers()}
 
 
 def _specs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -100,24 +102,29 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
 
 @main.command("import")
 @click.argument("source", metavar="SOURCE")
-@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--strict", is_flag=True, help="End at the first file that is missing or broken.")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--strict", is_flag=True, help="End at the first row or file that is missing or broken.")
+@click.option("--workers", type=click.IntRange(1), help="Processes that read images  [default: one a core]")
 @json_option
 @database_option
-def import_(source: str, path: Path, strict: bool, as_json: bool, db: str | None) -> None:
-    """Take in a published corpus or evaluation set from the folder that it was unpacked into.
+def import_(source: str, path: Path, strict: bool, workers: int | None, as_json: bool, db: str | None) -> None:
+    """Take in a published corpus or evaluation set from the folder that it was unpacked into, or its one file.
 
-    SOURCE is vqa-rad (Med-VQA, whose images are MedPix's; see build --exclude).
+    docs/import.md tells each SOURCE: medpix2, vqa-rad. Again, it takes in what is new or changed; what is missing or
+    broken is told and left out.
 
     \b
     Example:
       python cli.py import vqa-rad ~/VQA_RAD
+      python cli.py import medpix2 ~/MedPix-2-0 --db data/medpix2.db
     """
     from corpus_db import importers
+    from corpus_db.importers.engine import render_imported
 
-    with writing(db, "crawled", "built") as engine:
-        imported = importers.run(engine, source, path, strict, notice)
-    show(imported if not as_json else vars(imported), as_json, importers.render_imported)
+    importers.check(source)
+    with filling(db, source) as engine:
+        imported = importers.run(engine, source, path, strict, workers, notice)
+    show(imported if not as_json else vars(imported), as_json, render_imported)
 
 
 @main.command()

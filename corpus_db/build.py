@@ -190,6 +190,7 @@ def _place(kept: Sequence[CuratedPair], images: repeats.Images, known: split.Kno
             pair.row["caption"],
             pair.caption_group,
             images.matches(pair.image.sha256),
+            pair.case.split,
         )
         for pair in kept
     ]

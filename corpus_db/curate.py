@@ -13,7 +13,7 @@ from corpus_db.records import CaseRecord
 
 GONE = "gone_upstream"
 KEPT, DROPPED = "kept", "dropped"
-CASE_TEXTS = ("title", "history", "exam", "findings", "ddx", "diagnosis", "treatment", "discussion")
+CASE_TEXTS = ("title", "history", "exam", "findings", "impression", "ddx", "diagnosis", "treatment", "discussion")
 Row = dict[str, Any]
 
 
@@ -23,7 +23,7 @@ class CuratedCase:
 
     row: Row
     edits: list[Row]
-    licence: str | None
+    split: str | None  # the source's own, where it is kept
 
 
 @dataclass
@@ -34,6 +34,7 @@ class CuratedPair:
     source: str
     case: CuratedCase
     image: StoredImage
+    licence: str | None
     edits: list[Row]
     labels: list[Row]
     conflicts: list[Row]
@@ -110,7 +111,7 @@ def curated_case(found: Gathered, case: CaseRecord) -> CuratedCase:
         for step, change in enumerate(written.edits if written else (), 1):
             told = {"study_case_id": row["id"], "field": name, "step": step}
             edits.append({**told, "rule": change.rule, "before": change.before, "after": change.after})
-    return CuratedCase(row, edits, row["licence"])
+    return CuratedCase(row, edits, case.split)
 
 
 def curated_pair(
@@ -125,6 +126,7 @@ def curated_pair(
         caption=cleaned.text,
         case_texts={name: case.row[name] for name in CASE_TEXTS},
         acr_code=image.acr_code,
+        dicom=image.dicom,
         location=case.row["location"],
         pixels=facts,
     )
@@ -134,7 +136,7 @@ def curated_pair(
         "source_id": found.source_id,
         "upstream_id": image.key,
         "upstream_name": image.name,
-        "panel": "",
+        "panel": image.key.partition("#")[2],
         "study_case_id": case.row["id"],
         "image_sha256": stored.sha256,
         "caption_raw": image.caption,
@@ -157,6 +159,7 @@ def curated_pair(
         source=found.source,
         case=case,
         image=stored,
+        licence=image.licence or case.row["licence"],
         edits=[
             {**of_pair, "step": step, "rule": change.rule, "before": change.before, "after": change.after}
             for step, change in enumerate(cleaned.edits, 1)
@@ -195,7 +198,7 @@ def frozen_row(pair: CuratedPair, split: str, group: str, cluster: str) -> Row:
         "source_id": pair.row["upstream_id"],
         "title": pair.case.row["title"],
         "diagnosis": pair.case.row["diagnosis"],
-        "licence": pair.case.licence,
+        "licence": pair.licence,
         "duplicate_cluster": cluster,
         "patient_key": pair.case.row["patient_key"],
         "split_group": group,

@@ -86,13 +86,21 @@ def gather(connection: Connection, source: Mapping, reader: Reader) -> Gathered:
     for kind, body in newest_records(connection, found.source_id):
         record = reader(kind, storable_json(body))
         if isinstance(record, CaseRecord):
-            found.cases[record.key] = record
+            found.cases[record.key] = joined(found.cases.get(record.key), record)
             kinds.add(kind)
         elif isinstance(record, TopicRecord):
             found.topics[record.key] = record
     found.gone = _gone_keys(connection, found.source_id, kinds)
     found.images = _images(connection, found.source_id)
     return found
+
+
+def joined(before: CaseRecord | None, record: CaseRecord) -> CaseRecord:
+    """A case of which several records tell: the images of all, each text as the first has it."""
+    if before is None:
+        return record
+    told = {name: getattr(before, name) or value for name, value in vars(record).items()}
+    return CaseRecord(**{**told, "images": (*before.images, *record.images)})
 
 
 def newest_records(connection: Connection, source_id: int) -> Iterator[tuple[str, object]]:

@@ -1,7 +1,7 @@
 """The ledger of what was asked for: it hands out what is due and keeps how it ended, a batch a transaction."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -259,6 +259,39 @@ class Ledger:
             )
             connection.execute(add, list(settled.values()))
 
+    def adopt(self, children: Iterable[tuple[Child, int | None]]) -> list[Task]:
+        """Add resources, each with its parent's id, to this pass; gives those that are due, in the order given."""
+        rows: dict[str, dict[str, Any]] = {}
+        seen = now()
+        for child, parent in children:
+            rows.setdefault(child.path, self.child_row(child, parent, seen))
+        names = ("crawl_id", "due", "parent_id", "rank", "last_seen")
+        for settled, also in ((False, ()), (True, ("status", "reason", "change"))):
+            chosen = [row for row in rows.values() if row["due"] != settled]
+            add = self.inserts(FETCH)
+            add = add.on_conflict_do_update(
+                index_elements=["source_id", "path"],
+                set_={name: add.excluded[name] for name in (*names, *also)},
+                where=(FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)) & NOT_PURGED,
+            )
+            with self.engine.begin() as connection:
+                for some in _chunks(chosen):
+                    connection.execute(add, some)
+        due = (FETCH.c.crawl_id == self.crawl_id) & FETCH.c.due
+        columns = [FETCH.c[name] for name in Task._fields]
+        tasks = {row.path: Task(*row) for row in self._of_paths(list(rows), columns, due)}
+        return [tasks[path] for path in rows if path in tasks]
+
+    def ids(self, paths: Iterable[str]) -> dict[str, int]:
+        """The ledger's id of each path that it knows."""
+        return {row.path: row.id for row in self._of_paths(list(paths), [FETCH.c.path, FETCH.c.id])}
+
+    def _of_paths(self, paths: Sequence[str], columns: Sequence[Any], *conditions: Any) -> Iterator[Any]:
+        with self.engine.connect() as connection:
+            for some in _chunks(paths):
+                mine = select(*columns).where(FETCH.c.source_id == self.source_id, FETCH.c.path.in_(some), *conditions)
+                yield from connection.execute(mine)
+
     def child_row(self, child: Child, parent: int | None, seen: Any) -> dict[str, Any]:
         return {
             "source_id": self.source_id,
@@ -280,6 +313,10 @@ class Ledger:
         """Make resources due again, as if they had not been asked for."""
         with self.engine.begin() as connection:
             connection.execute(update(FETCH).where(FETCH.c.id.in_(ids)).values(due=True))
+
+
+def _chunks(items: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
 
 
 _SETTLE = (

@@ -175,6 +175,7 @@ class StudyCase(SQLModel, table=True):
     history: str | None = None
     exam: str | None = None
     findings: str | None = None
+    impression: str | None = None
     ddx: str | None = None
     diagnosis: str | None = None
     diagnosis_by: str | None = None

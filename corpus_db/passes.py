@@ -58,7 +58,9 @@ def open_pass(engine: Engine, source_id: int, roots: Sequence[Child], retry_fail
             rows = [ledger.child_row(child, None, seen) for child in roots]
             add = ledger.inserts(FETCH)
             fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "last_seen")}
-            connection.execute(add.on_conflict_do_update(index_elements=["source_id", "path"], set_=fresh), rows)
+            add = add.on_conflict_do_update(index_elements=["source_id", "path"], set_=fresh)
+            if rows:  # an import names its resources as it reads
+                connection.execute(add, rows)
     return crawl_id, "retry" if retry_failed else "resumed" if resumed else "again" if newest else "first"
 
 
@@ -130,6 +132,13 @@ def _mark_unlisted(ledger: Ledger, connection: Connection) -> None:
     connection.execute(insert(DRIFT).from_select(["source_id", "crawl_id", "path", "field", "before"], lost))
     gone = {"status": "gone", "reason": "no_longer_listed", "change": "gone", "due": False}
     connection.execute(update(FETCH).where(stale).values(**gone, crawl_id=ledger.crawl_id, last_seen=now()))
+    cases = select(FETCH.c.id).where(
+        FETCH.c.crawl_id == ledger.crawl_id, FETCH.c.kind == "encounter", FETCH.c.status == "gone"
+    )
+    images = (FETCH.c.kind == "image") & (FETCH.c.status != "gone") & FETCH.c.parent_id.in_(cases) & NOT_PURGED
+    images &= FETCH.c.crawl_id < ledger.crawl_id  # which no other case lists
+    gone["reason"] = "case_gone"
+    connection.execute(update(FETCH).where(images).values(**gone, crawl_id=ledger.crawl_id, last_seen=now()))
 
 
 def _summary(ledger: Ledger, connection: Connection) -> dict[str, Any]:

@@ -19,6 +19,8 @@ class ImageRecord:
     figure_part: str | None = None
     credit: str | None = None
     withheld: str | None = None  # "deleted" or "hidden": not to be fetched
+    licence: str | None = None  # where it is the image's own
+    dicom: Mapping[str, str] | None = None  # tags by keyword, those that are votes for labels
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class CaseRecord:
     history: str | None = None
     exam: str | None = None
     findings: str | None = None
+    impression: str | None = None
     ddx: str | None = None
     diagnosis: str | None = None
     diagnosis_by: str | None = None
@@ -41,6 +44,7 @@ class CaseRecord:
     credit: str | None = None
     patient_key: str | None = None  # where the source tells patients apart
     licence: str | None = None  # where it is the case's own
+    split: str | None = None  # train, val or test, where the source's own split is to be kept
     images: tuple[ImageRecord, ...] = field(default=())
 
 

@@ -25,6 +25,7 @@ class Member:
     caption: str
     caption_group: str
     alike: tuple[str, ...] = ()  # ids of matches, each shared by the two images of one match
+    own: str | None = None  # the split that its source gives it, where that is kept
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def known_from(rows: Iterable[Mapping[str, str | None]]) -> Known:
 
 
 def assign(members: Sequence[Member], known: Known = NOTHING_KNOWN) -> dict[str, Place]:
-    """The place of each pair: old pairs first, where they were, then newcomers by key; a conflict is left out."""
+    """The place of each pair: old pairs first, where they were, then newcomers by key; a conflict is left out.
+
+    Among newcomers those come first whose source has a split of its own.
+    """
     generic = generic_captions(members)
     groups = _Groups(known)
     conflicts: dict[str, Place] = {}
@@ -91,11 +95,13 @@ def assign(members: Sequence[Member], known: Known = NOTHING_KNOWN) -> dict[str,
         if member.caption_group not in generic:
             nodes.append(f"caption:{member.caption_group}")
         splits = groups.splits(nodes)
+        if member.own and member.pair_id not in known.pairs:
+            splits.setdefault(member.own, "its source's own")
         if len(splits) > 1:
             told = ", ".join(f"{split} ({group})" for split, group in sorted(splits.items()))
             conflicts[member.pair_id] = Place("", "", f"would join {told}")
         else:
-            groups.join(nodes, member.case_id)
+            groups.join(nodes, member.case_id, next(iter(splits), None))
             placed.append(member)
     return conflicts | {member.pair_id: groups.place(f"pair:{member.pair_id}") for member in placed}
 
@@ -121,7 +127,8 @@ def _lasting_nodes(case_id: str, patient_key: str | None, sha256: str) -> list[s
 
 def _order(member: Member, known: Known) -> tuple[int, str]:
     place = known.pairs.get(member.pair_id)
-    return (_KEEP_FIRST.index(place[0]) if place else len(_KEEP_FIRST)), member.pair_id
+    newcomer = len(_KEEP_FIRST) + (member.own is None)
+    return (_KEEP_FIRST.index(place[0]) if place else newcomer), member.pair_id
 
 
 class _Groups:
@@ -150,17 +157,17 @@ class _Groups:
         roots = map(self._root, nodes)
         return {self.split[root]: self.name[root] for root in roots if root in self.split}
 
-    def join(self, nodes: Sequence[str], case_id: str) -> None:
+    def join(self, nodes: Sequence[str], case_id: str, split: str | None) -> None:
+        """Make one group of these nodes' groups; `split`: the one that it has or now gets."""
         roots = sorted(set(map(self._root, nodes)))
         settled = [self.name[root] for root in roots if root in self.split]
         names = settled or [case_id, *(self.name[root] for root in roots if root in self.name)]
-        splits = {self.split[root] for root in roots if root in self.split}
         first = roots[0]
         for root in roots[1:]:
             self.parent[root] = first
         self.name[first] = min(names)
-        if splits:
-            (self.split[first],) = splits
+        if split:
+            self.split[first] = split
 
     def place(self, node: str) -> Place:
         root = self._root(node)

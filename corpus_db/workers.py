@@ -3,10 +3,11 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from corpus_db.errors import UserError
 
@@ -23,11 +24,62 @@ def mapped(work: Callable[[Sequence[In]], list[Out]], items: Sequence[In]) -> It
     if len(items) <= _INLINE or workers == 1:
         yield from map(work, chunks)
         return
+    with _killed_is_an_error(), _processes(workers) as pool:
+        yield from pool.map(work, chunks)
+
+
+class Pool(Generic[In, Out]):
+    """`work` in processes on lists that come one after the other; started with the first list of many items."""
+
+    def __init__(self, work: Callable[[Sequence[In]], list[Out]], workers: int | None = None):
+        self._work, self._workers = work, workers or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Pool[In, Out]":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, items: Sequence[In]) -> "Promise[Out]":
+        """Begin with a list; its promise gives as many results, in order."""
+        if self._workers == 1 or (self._pool is None and len(items) <= _INLINE):
+            return Promise([_done(self._work, items)])
+        self._pool = self._pool or _processes(self._workers)
+        size = -(-len(items) // (2 * self._workers)) or 1
+        with _killed_is_an_error():
+            return Promise([self._pool.submit(self._work, items[at : at + size]) for at in range(0, len(items), size)])
+
+
+class Promise(Generic[Out]):
+    """Results to come."""
+
+    def __init__(self, parts: "Sequence[Future[list[Out]]]"):
+        self._parts = parts
+
+    def result(self) -> list[Out]:
+        """All of them, once they are there; raises what the work raised."""
+        with _killed_is_an_error():
+            return [one for part in self._parts for one in part.result()]
+
+
+def _done(work: Callable[[Sequence[In]], list[Out]], items: Sequence[In]) -> "Future[list[Out]]":
+    future: Future[list[Out]] = Future()
+    future.set_result(work(items))
+    return future
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: each has a core, not all of them
+    # spawn: a forked process would share the database's connections
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+
+
+@contextmanager
+def _killed_is_an_error() -> Iterator[None]:
     try:
-        # spawn: a forked process would share the database's connections
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-            yield from pool.map(work, chunks)
+        yield
     except BrokenProcessPool as error:
         raise UserError(
             "a process that reads images was killed, most likely for want of memory; "

@@ -1,25 +1,57 @@
 """Published corpora and evaluation sets into the database, from files on disk: one module a corpus."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
-
-from corpus_db import db
 from corpus_db.errors import UserError
-from corpus_db.importers import vqa_rad
-from corpus_db.importers.questions import Imported, QuestionSet, Say, import_questions, render_imported
 
-__all__ = ["NAMES", "Imported", "render_imported", "run"]
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
-_QUESTION_SETS: dict[str, Callable[[Path], QuestionSet]] = {"vqa-rad": vqa_rad.read}
-NAMES = tuple(sorted(_QUESTION_SETS))
+    from corpus_db.importers.engine import Imported
+    from corpus_db.records import Readers
+
+NAMES = ("medpix2", "vqa-rad")
 
 
-def run(engine: Engine, source: str, folder: Path, strict: bool = False, say: Say = lambda line: None) -> Imported:
-    """Import one corpus from its folder; again, it takes in what is new or changed. The caller holds `db.exclusive`."""
-    if source not in _QUESTION_SETS:
+def run(
+    engine: "Engine",
+    source: str,
+    path: Path,
+    strict: bool = False,
+    workers: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> "Imported":
+    """Import one corpus; again, it takes in what is new or changed. The caller holds `db.exclusive`.
+
+    `path`: the folder that it was unpacked into, or its one file. Raises UserError; what came until then is kept.
+    """
+    from corpus_db.importers.engine import take_in
+    from corpus_db.importers.files import Files
+
+    importer = _importer(source)
+    if not path.exists():
+        raise UserError(f"{path}: no such folder; give the one that {source} was unpacked into")
+    files = Files(path)
+    render = getattr(importer, "render", None)
+    given = importer.records(files)
+    return take_in(engine, importer.ABOUT, files, given, strict=strict, workers=workers, render=render, say=say)
+
+
+def readers() -> "Readers":
+    """What reads the raw records of imported corpora, by the source's shape."""
+    found = {name: _importer(name) for name in NAMES}
+    return {name: importer.read for name, importer in found.items() if importer.ABOUT.pairs}
+
+
+def check(source: str) -> None:
+    """UserError for a source that there is no importer of."""
+    if source not in NAMES:
         raise UserError(f"{source}: no importer of that name; there are {', '.join(NAMES)}")
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; give the one that {source} was unpacked into")
-    return import_questions(engine, db.image_root(engine.url), _QUESTION_SETS[source](folder), strict, say)
+
+
+def _importer(source: str) -> Any:
+    check(source)
+    return import_module(f"corpus_db.importers.{source.replace('-', '_')}")

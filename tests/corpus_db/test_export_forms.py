@@ -292,8 +292,8 @@ def test_each_table_and_text_column_was_judged_before_it_is_shared():
         "version": "id name parent_id manifest_sha256 created config",
         "image": "sha256 bytes width height mode format phash path pixel_sha256 facts",
         "image_ref": "id source_id upstream_name path image_sha256 seen_at",
-        "study_case": "id source_id upstream_id patient_key title history exam findings ddx diagnosis diagnosis_by "
-        "treatment discussion topic location age sex credit licence",
+        "study_case": "id source_id upstream_id patient_key title history exam findings impression ddx diagnosis "
+        "diagnosis_by treatment discussion topic location age sex credit licence",
         "pair": "id source_id upstream_id upstream_name panel study_case_id image_sha256 caption_raw caption status "
         "drop_reason drop_detail modality_raw modality plane_raw plane region laterality age sex acr_code figure_part "
         "credit",

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select, text
 from corpus_db import db, importers
 from corpus_db.errors import UserError
 from corpus_db.gather import table
+from corpus_db.importers import engine as importing
 
 
 def question(number: int, image: str = "synpic1.jpg", **changes: Any) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def test_questions_and_images_come_in_and_a_missing_image_is_told(engine: Engine
     assert rows(engine, "SELECT DISTINCT question FROM question") == [("Is there a mass?",)]
     root = db.image_root(engine.url)
     assert all((root / path).is_file() for (path,) in rows(engine, "SELECT path FROM image"))
-    assert "images: the files at hand lack it: images/synpic3.jpg" in "\n".join(importers.render_imported(imported))
+    assert "images: the files at hand lack it: images/synpic3.jpg" in "\n".join(importing.render_imported(imported))
 
 
 def test_a_second_import_adds_only_what_is_new(engine: Engine, folder: Path) -> None:
@@ -126,7 +127,7 @@ def test_files_of_another_form_are_refused_with_one_line(engine: Engine, folder:
 def test_an_empty_folder_and_an_unknown_source_are_refused(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither trainset"):
         importers.run(engine, "vqa-rad", tmp_path)
-    with pytest.raises(UserError, match="no importer of that name; there are vqa-rad"):
+    with pytest.raises(UserError, match=r"no importer of that name; there are .*vqa-rad"):
         importers.run(engine, "vqarad", tmp_path)
 
 

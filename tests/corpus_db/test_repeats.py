@@ -9,7 +9,7 @@ from corpus_db.repeats import Images, by_age, cluster_names, drop_repeats, dupli
 def pair(key: str, sha256: str, group: str = "g") -> CuratedPair:
     case = CuratedCase({"id": f"case of {key}"}, [], None)
     row: dict[str, Any] = {"id": key, "status": "kept", "drop_reason": None, "drop_detail": None}
-    return CuratedPair(row, "s", case, StoredImage(sha256, "path", "ok"), [], [], [], caption_group=group)
+    return CuratedPair(row, "s", case, StoredImage(sha256, "path", "ok"), None, [], [], [], caption_group=group)
 
 
 IMAGES = Images(

@@ -1,0 +1,133 @@
+"""What an importer gives the engine: who the source is, and its records, one at a time.
+
+An importer is a module with ABOUT, `records(files)` and, where its source brings pairs, `read(kind, body)`, the
+`Reader` of what `records` gave. It reads its source's files through `Files` alone and opens no image: it names them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from corpus_db.importers.files import Files
+from corpus_db.records import CaseRecord, TopicRecord
+from corpus_db.text import storable
+
+ENCOUNTER = "encounter"  # the ledger's kind of a case, whatever its source calls it
+
+
+@dataclass(frozen=True)
+class About:
+    """A source, as the table `source` has it."""
+
+    name: str
+    licence: str
+    citation: str
+    pairs: bool = True  # or only questions about images
+
+
+@dataclass(frozen=True)
+class Media:
+    """One image that a record names: a file below the folder, a member of an archive, or a part of either.
+
+    What a part is (a frame's number, a box) is for the importer's `render(body, part)` to know, which then gives the
+    bytes of the part's image.
+    """
+
+    key: str  # the source's id of the image
+    name: str  # the source's name of it: synpic54610
+    file: str  # below the folder, with slashes
+    member: str | None = None  # of that archive
+    part: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Its place in the ledger."""
+        inside = f"{self.file}!/{self.member}" if self.member is not None else self.file
+        return inside if self.part is None else f"{inside}#{self.part}"
+
+
+@dataclass(frozen=True)
+class QuestionRecord:
+    """One question as its file holds it; `image_path` is the `path` of a Media, whether its bytes are here or not."""
+
+    key: str
+    image_name: str  # as other sources name the image: synpic54610
+    image_path: str
+    question: str
+    answer: str
+    answer_type: str | None
+    question_type: str | None
+    split: str
+    language: str = "en"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a source says in one place: a case or a part of one, with the images it names and questions about them.
+
+    `body` is JSON, None where there are only questions. Its images stand in a list "images", each with its "key", so
+    that one can be taken down alone. Records whose readings have the same case key are joined by the build.
+    """
+
+    key: str
+    body: dict[str, Any] | None = None
+    media: tuple[Media, ...] = ()
+    questions: tuple[QuestionRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A part of the source that cannot be taken: where (captions.txt:17) and why, a key of reasons.REASONS."""
+
+    path: str
+    reason: str
+
+
+Given = Record | Trouble
+
+
+class Importer(Protocol):
+    """A module of this package."""
+
+    ABOUT: About
+
+    def records(self, files: Files) -> Iterator[Given]: ...
+
+
+Read = Callable[[str, object], CaseRecord | TopicRecord | None]
+
+
+def folded(value: Any) -> str:
+    """Text without stray spaces ("CLOSED "); some answers are numbers."""
+    return " ".join(storable(str("" if value is None else value)).split())
+
+
+def stem(name: str) -> str:
+    """A file's name without its folders and its ending."""
+    name = name.rpartition("/")[2]
+    return name.rpartition(".")[0] or name
+
+
+def text(row: Mapping[str, Any], *names: str) -> str | None:
+    """The first of some fields that holds words or a number, without white space round it."""
+    for name in names:
+        value = row.get(name)
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
+            return str(value).strip()
+    return None
+
+
+__all__ = [
+    "ENCOUNTER",
+    "About",
+    "Files",
+    "Given",
+    "Importer",
+    "Media",
+    "QuestionRecord",
+    "Record",
+    "Trouble",
+    "folded",
+    "stem",
+    "text",
+]
