@@ -109,6 +109,7 @@ def _plan(
     pairs = repeats.by_age(pairs, known.pairs.keys())
     images = repeats.Images(measured.likenesses)
     _exclude(connection, curated, pairs, images, excluding, whole_cases)
+    repeats.drop_same_names([pair for pair in pairs if pair.kept])
     repeats.drop_repeats([pair for pair in pairs if pair.kept], images)
     places = _place([pair for pair in pairs if pair.kept], images, known)
     kept = [pair for pair in pairs if pair.kept]
@@ -191,6 +192,7 @@ def _place(kept: Sequence[CuratedPair], images: repeats.Images, known: split.Kno
             pair.caption_group,
             images.matches(pair.image.sha256),
             pair.case.split,
+            tuple(pair.other_cases),
         )
         for pair in kept
     ]

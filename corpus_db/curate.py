@@ -40,6 +40,7 @@ class CuratedPair:
     conflicts: list[Row]
     unknown: dict[str, str] = field(default_factory=dict)  # modality or plane -> the source's words that nobody knows
     caption_group: str = ""
+    other_cases: list[str] = field(default_factory=list)  # of other sources that list the same image
 
     @property
     def kept(self) -> bool:

@@ -3,8 +3,9 @@
 Plain dataclasses and arrays; the database's packages are imported only when a function is called.
 """
 
+import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,9 +17,10 @@ from corpus_db.workers import mapped
 
 if TYPE_CHECKING:
     import numpy as np
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
-__all__ = ["Pair", "Question", "UserError", "Version", "image", "mapped", "packs", "questions", "version"]
+__all__ = ["Pair", "Question", "UserError", "Version", "image", "leaks", "mapped", "packs", "questions", "version"]
+RGC = "rgc"  # the name of all that was crawled of MedPix, among sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ class Question:
 def version(key: str | None = None, db: str | None = None) -> Version:
     """A version by its name, tag or the beginning of its manifest hash; by default the current one.
 
-    `db`: a file or a URL; by default the database that was built last. Raises UserError where there is none.
+    VERSION/SOURCE is what a version has of one source, and SOURCE alone what the current version has of it, where no
+    version bears that name; rgc is all that was crawled of MedPix. `db`: a file or a URL; by default the database that
+    was built last. Raises UserError where there is none.
     """
     from sqlalchemy import select
 
@@ -85,11 +89,54 @@ def version(key: str | None = None, db: str | None = None) -> Version:
         root, frozen = image_root(engine.url), table("version_pair")
         wanted = [frozen.c[name] for name in Pair.__dataclass_fields__]
         with engine.connect() as connection:
-            found = resolve(connection, key)
+            name, sources = _part(connection, key)
+            found = resolve(connection, name)
             select_pairs = select(*wanted).where(frozen.c.version_id == found.id).order_by(frozen.c.pair_id)
+            if sources:
+                select_pairs = select_pairs.where(frozen.c.source.in_(sources))
             rows = connection.execute(select_pairs).mappings()
             pairs = tuple(_pair(root, row) for row in rows)
-        return Version(found.name, found.manifest_sha256, shown(engine.url), pairs)
+        told = (found.name, found.manifest_sha256) if not sources else _told(key, found, sources)
+        return Version(*told, shown(engine.url), pairs)
+    finally:
+        engine.dispose()
+
+
+def _part(connection: "Connection", key: str | None) -> tuple[str | None, list[str]]:
+    """The version that a key names, and the sources of it; none: all."""
+    from sqlalchemy import select
+
+    from corpus_db.gather import table
+    from corpus_db.version import is_known
+
+    if key is None or is_known(connection, key):
+        return key, []
+    source = table("source")
+    known = {row.name: row.shape for row in connection.execute(select(source.c.name, source.c.shape))}
+    crawled = sorted(name for name, shape in known.items() if shape == "medpix")
+    sources = {name: [name] for name in known} | ({RGC: crawled} if crawled else {})
+    before, slash, after = key.rpartition("/")
+    if slash:
+        if after not in sources:
+            raise UserError(f"{key}: no source {after} in this database; there are {', '.join(sorted(sources))}")
+        return before, sources[after]
+    return (None, sources[key]) if key in sources else (key, [])
+
+
+def _told(key: str | None, found: Any, sources: Sequence[str]) -> tuple[str, str]:
+    """The name and the hash of a version's part: equal for equal parts of equal versions."""
+    name = key if key and "/" in key else f"{found.name}/{key}"
+    return name, hashlib.sha256(f"{found.manifest_sha256} {' '.join(sources)}".encode()).hexdigest()
+
+
+def leaks(version: Version, db: str | None = None) -> dict[str, list[str]]:
+    """vqa-rad:test -> the pairs of a version, but for its test pairs, whose images that set holds, with how."""
+    from corpus_db import held_out
+
+    engine = _engine(db)
+    try:
+        with engine.connect() as connection:
+            return held_out.leaks(connection, version.pairs)
     finally:
         engine.dispose()
 

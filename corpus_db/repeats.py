@@ -1,5 +1,6 @@
 """Find the pairs of one build that show one image or say one thing, and drop a pair that does both again."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -11,6 +12,9 @@ from corpus_db.curate import CuratedPair
 from corpus_db.measure import Likeness
 
 DUPLICATE = "duplicate"
+COPIES = frozenset(("medpix2", "open-i"))  # of MedPix's images, re-encoded
+SAMPLE = "sample"  # its images bear numbers of MedPix's form that are none of MedPix's
+_MEDPIX_NAME = re.compile(r"synpic\d+")
 Row = dict[str, Any]
 
 
@@ -69,8 +73,8 @@ class Images:
 
 
 def by_age(pairs: Iterable[CuratedPair], old: AbstractSet[str]) -> list[CuratedPair]:
-    """Pairs of earlier versions first, then newcomers, each by key."""
-    return sorted(pairs, key=lambda pair: (pair.row["id"] not in old, pair.row["id"]))
+    """Pairs of earlier versions first, then newcomers, those of copies of other sources last; each by key."""
+    return sorted(pairs, key=lambda pair: (pair.row["id"] not in old, pair.source in COPIES, pair.row["id"]))
 
 
 def drop_repeats(pairs: Sequence[CuratedPair], images: Images) -> None:
@@ -83,6 +87,23 @@ def drop_repeats(pairs: Sequence[CuratedPair], images: Images) -> None:
             shown[pair.image.sha256] = pair
         else:
             pair.drop(DUPLICATE, older.row["id"])
+
+
+def drop_same_names(pairs: Sequence[CuratedPair]) -> None:
+    """Drop each kept pair whose image an older kept pair of another source has under MedPix's own number.
+
+    Corpora made from MedPix keep its numbers, and re-encode, crop or shrink its images. The pair that stays remembers
+    the other's case, so that what is left of that case shares its split.
+    """
+    named: dict[str, CuratedPair] = {}
+    for pair in pairs:
+        name = pair.row["upstream_name"].lower()
+        if not _MEDPIX_NAME.fullmatch(name) or pair.source == SAMPLE:
+            continue
+        older = named.setdefault(name, pair)
+        if older.source != pair.source:
+            pair.drop(DUPLICATE, older.row["id"])
+            older.other_cases.append(pair.case.row["id"])
 
 
 def cluster_names(pairs: Sequence[CuratedPair], images: Images) -> dict[str, str]:

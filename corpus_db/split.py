@@ -26,6 +26,7 @@ class Member:
     caption_group: str
     alike: tuple[str, ...] = ()  # ids of matches, each shared by the two images of one match
     own: str | None = None  # the split that its source gives it, where that is kept
+    other_cases: tuple[str, ...] = ()  # of other sources, which list the same image
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def assign(members: Sequence[Member], known: Known = NOTHING_KNOWN) -> dict[str,
     placed = []
     for member in sorted(members, key=lambda member: _order(member, known)):
         nodes = [f"pair:{member.pair_id}", *_lasting_nodes(member.case_id, member.patient_key, member.sha256)]
-        nodes += [f"alike:{match}" for match in member.alike]
+        nodes += [f"alike:{match}" for match in member.alike] + [f"case:{case}" for case in member.other_cases]
         if member.caption_group not in generic:
             nodes.append(f"caption:{member.caption_group}")
         splits = groups.splits(nodes)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from corpus_db.read import UserError, version
+from corpus_db.read import UserError, leaks, version
 from vlt import backbones, device, ranks, runs, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
@@ -42,6 +42,7 @@ def begin(
     found = [runs.Corpus(version(key, db), weight) for key, weight in corpora]
     config = settings(backbone, size, preset, given, say)
     _check(name, config, found, processes)
+    _refuse_leaks(found, db)
     if init_text is not None:
         tokenizer = Tokenizer.read(init_text / "vocab.txt")
     else:
@@ -125,6 +126,16 @@ def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], pro
     pairs = sum(pair.split == "train" for corpus in corpora for pair in corpus.version.pairs)
     if config.batch_size > max(pairs, Config().batch_size):
         raise UserError(f"batch_size {config.batch_size}: the corpus has {pairs} training pairs; give at most those")
+
+
+def _refuse_leaks(corpora: Sequence[runs.Corpus], db: str | None) -> None:
+    """UserError where a corpus holds images of an evaluation set that will test the model."""
+    for corpus in corpora:
+        for spec, pairs in leaks(corpus.version, db).items():
+            raise UserError(
+                f"version {corpus.version.name} holds {len(pairs)} images of {spec}, the first: {pairs[0]}; "
+                f"make one without them: python cli.py build --exclude {spec}"
+            )
 
 
 def processes_for(config: Config) -> int:

@@ -43,7 +43,7 @@ class Media:
     def path(self) -> str:
         """Its place in the ledger."""
         inside = f"{self.file}!/{self.member}" if self.member is not None else self.file
-        return inside if self.part is None else f"{inside}#{self.part}"
+        return storable(inside if self.part is None else f"{inside}#{self.part}")
 
 
 @dataclass(frozen=True)

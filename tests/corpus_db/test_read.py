@@ -171,3 +171,62 @@ def test_reading_the_module_loads_no_database_and_no_image_package() -> None:
     code = "import sys, corpus_db.read; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in done.stdout.split()} & {"sqlalchemy", "sqlmodel", "PIL", "numpy"}
+
+
+def test_what_a_version_has_of_one_source_is_a_corpus_of_its_own(engine: Engine, fresh_db: str) -> None:
+    whole = read.version("v1", fresh_db)
+    part = read.version("v1/medpix", fresh_db)
+    assert (part.name, part.pairs) == ("v1/medpix", whole.pairs)
+    assert part.manifest_sha256 != whole.manifest_sha256  # packed apart
+    assert read.version("v1/medpix", fresh_db) == part
+    assert read.version("medpix", fresh_db).name == "more/medpix"
+    with pytest.raises(UserError, match="v1/roco: no source roco in this database; there are medpix"):
+        read.version("v1/roco", fresh_db)
+    with pytest.raises(UserError, match="v9: no such version"):
+        read.version("v9/medpix", fresh_db)
+
+
+def test_rgc_is_all_that_was_crawled_of_medpix_unless_a_version_bears_that_name(engine: Engine, fresh_db: str) -> None:
+    with pytest.raises(UserError, match="rgc: no such version"):
+        read.version("rgc", fresh_db)
+    with engine.begin() as connection:
+        connection.execute(update(table("source")).values(shape="medpix"))
+    assert read.version("rgc", fresh_db).pairs == read.version("more", fresh_db).pairs
+    with engine.begin() as connection:
+        connection.execute(update(table("version")).where(table("version").c.name == "v1").values(name="rgc"))
+    assert len(read.version("rgc", fresh_db).pairs) < len(read.version("more", fresh_db).pairs)
+
+
+def test_training_pairs_that_a_test_set_holds_are_found_by_name_bytes_and_what_builds_judged(
+    engine: Engine, fresh_db: str
+) -> None:
+    found = read.version(db=fresh_db)
+    by_name, by_bytes, by_pixels, of_train = [pair for pair in found.pairs if pair.split != "test"][:4]
+    assert read.leaks(found, fresh_db) == {}
+    base = {"question": "q", "answer": "a", "language": "en", "source_id": 90}
+    with engine.begin() as connection:
+        connection.execute(insert(table("source")).values(id=90, name="vqa-rad", shape="questions"))
+        size = {"bytes": 1, "width": 1, "height": 1, "mode": "L", "format": "PNG", "path": "images/a"}
+        connection.execute(insert(table("image")).values(sha256="0" * 64, **size))
+        judged = {"a_sha256": "0" * 64, "b_sha256": by_pixels.sha256, "algorithm": 1, "kind": "near", "distance": 0.1}
+        connection.execute(insert(table("alike")).values(**judged))
+        for number, (name, sha256, split) in enumerate(
+            [
+                (by_name.upstream_name, None, "test"),
+                ("x", by_bytes.sha256, "test"),
+                ("y", "0" * 64, "test"),
+                (of_train.upstream_name, None, "train"),
+            ]
+        ):
+            row = base | {"upstream_id": str(number), "image_name": name, "image_sha256": sha256, "split": split}
+            connection.execute(insert(table("question")).values(**row))
+    told = read.leaks(found, fresh_db)
+    assert list(told) == ["vqa-rad:test"]
+    expected = {
+        f"{by_name.pair_id} vqa-rad:test {by_name.upstream_name} (name)",
+        f"{by_bytes.pair_id} vqa-rad:test (bytes)",
+        f"{by_pixels.pair_id} vqa-rad:test (near)",
+    }
+    assert expected <= set(told["vqa-rad:test"])  # and what the build found to be like the second
+    assert all("(near)" in each or "(pixels)" in each for each in set(told["vqa-rad:test"]) - expected)
+    assert f"{of_train.pair_id} vqa-rad:test {of_train.upstream_name} (name)" not in told["vqa-rad:test"]

@@ -3,13 +3,14 @@ from typing import Any
 from corpus_db.curate import CuratedCase, CuratedPair
 from corpus_db.gather import StoredImage
 from corpus_db.measure import Likeness
-from corpus_db.repeats import Images, by_age, cluster_names, drop_repeats, duplicate_rows
+from corpus_db.repeats import Images, by_age, cluster_names, drop_repeats, drop_same_names, duplicate_rows
 
 
-def pair(key: str, sha256: str, group: str = "g") -> CuratedPair:
+def pair(key: str, sha256: str, group: str = "g", source: str = "s", name: str = "") -> CuratedPair:
     case = CuratedCase({"id": f"case of {key}"}, [], None)
     row: dict[str, Any] = {"id": key, "status": "kept", "drop_reason": None, "drop_detail": None}
-    return CuratedPair(row, "s", case, StoredImage(sha256, "path", "ok"), None, [], [], [], caption_group=group)
+    row["upstream_name"] = name or key
+    return CuratedPair(row, source, case, StoredImage(sha256, "path", "ok"), None, [], [], [], caption_group=group)
 
 
 IMAGES = Images(
@@ -50,6 +51,26 @@ def test_likeness_to_one_image_is_likeness_to_all_of_the_same_pixels() -> None:
 def test_pairs_of_earlier_versions_come_first() -> None:
     pairs = [pair("1", "a"), pair("2", "a"), pair("3", "a")]
     assert [each.row["id"] for each in by_age(pairs, {"3"})] == ["3", "1", "2"]
+
+
+def test_an_image_under_medpix_own_number_in_two_sources_is_one_and_the_crawls_stays() -> None:
+    pairs = [
+        pair("medpix2:a", "1", "g1", "medpix2", "synpic5"),
+        pair("medpix:9", "2", "g2", "medpix", "synpic5"),
+        pair("medpix:8", "3", "g3", "medpix", "synpic6"),
+        pair("sample:1", "4", "g4", "sample", "synpic6"),  # phantoms have numbers of that form, too
+        pair("roco:1", "5", "g5", "roco", "fig1"),
+        pair("medicat:1", "6", "g6", "medicat", "fig1"),
+    ]
+    ordered = by_age(pairs, set())
+    drop_same_names(ordered)
+    assert {each.row["id"]: each.row["drop_detail"] for each in pairs if not each.kept} == {"medpix2:a": "medpix:9"}
+    assert pairs[1].other_cases == ["case of medpix2:a"]
+    ordered = by_age(
+        [pair("medpix2:a", "1", "g1", "medpix2", "synpic5"), pair("medpix:9", "2", "g2", "m", "synpic5")], {"medpix2:a"}
+    )
+    drop_same_names(ordered)
+    assert [each.row["id"] for each in ordered if each.kept] == ["medpix2:a"]  # it was there first
 
 
 def test_a_cluster_holds_all_that_likeness_ties_and_is_named_for_its_oldest() -> None:

@@ -172,3 +172,22 @@ def test_deviation_is_in_points_of_each_modality() -> None:
     found = deviation([("CT", "train")] * 9 + [("CT", "test")] + [("MR", "val")])
     assert found["MR"] == {"train": -80.0, "val": 90.0, "test": -10.0}
     assert found["CT"] == {"train": 10.0, "val": -10.0, "test": 0.0}
+
+
+def test_a_sources_own_split_is_kept_and_what_would_join_two_is_left_out() -> None:
+    own = member(case_in("train"), own="test")
+    other_patient = member(case_in("train") + 1, own="train", patient_key="p")
+    same_patient = member(case_in("train") + 2, own="val", patient_key="p")
+    free = member(case_in("train") + 3, case_id=own.case_id)
+    places = assign([own, other_patient, same_patient, free])
+    assert [places[each.pair_id].split for each in (own, other_patient, free)] == ["test", "train", "test"]
+    assert "would join" in (places[same_patient.pair_id].conflict or "")
+    again = assign([replace(own, own="train")], frozen([own]))
+    assert again[own.pair_id].split == "test"  # a split, once given, never moves
+
+
+def test_what_another_source_calls_the_same_case_shares_its_split() -> None:
+    number = case_in("test")
+    tied = member(case_in("train"), other_cases=(f"s:case{number:04}",))
+    places = assign([member(number), tied])
+    assert len({place.split for place in places.values()}) == 1

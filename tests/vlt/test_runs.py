@@ -165,9 +165,19 @@ def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name,
         start._check(None, Config(), corpora * 2, None)
 
 
+def test_a_corpus_that_holds_images_of_a_test_set_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    made = corpus.version(tmp_path / "images")
+    monkeypatch.setattr(start, "version", lambda key, db: made)
+    monkeypatch.setattr(start, "leaks", lambda version, db: {"vqa-rad:test": ["test/1 vqa-rad:test (bytes)"]})
+    done = run("pretrain", "--name", "one")
+    assert done.exit_code == 1 and "holds 1 images of vqa-rad:test, the first: test/1" in done.stderr
+    assert "build --exclude vqa-rad:test" in done.stderr and not (tmp_path / "runs").exists()
+
+
 def test_files_of_weights_that_do_not_fit_cost_a_run_neither_its_name_nor_a_traceback(tmp_path, monkeypatch):
     made = corpus.version(tmp_path / "images")
     monkeypatch.setattr(start, "version", lambda key, db: made)
+    monkeypatch.setattr(start, "leaks", lambda version, db: {})
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pth")
     done = run("pretrain", "--backbone", "resnet", "--name", "one", "--init-backbone", "other.pth")
     assert done.exit_code == 1 and "other.pth" in done.stderr and not (tmp_path / "runs").exists()
