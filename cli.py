@@ -105,13 +105,20 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="End at the first row or file that is missing or broken.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that read images  [default: one a core]")
+@click.option("--name", help="What the database calls it, for several of one layout  [default: SOURCE]")
 @json_option
 @database_option
-def import_(source: str, path: Path, strict: bool, workers: int | None, as_json: bool, db: str | None) -> None:
+def import_(
+    source: str, path: Path, strict: bool, workers: int | None, name: str | None, as_json: bool, db: str | None
+) -> None:
     """Take in a published corpus or evaluation set from the folder that it was unpacked into, or its one file.
 
-    docs/import.md tells each SOURCE: medpix2, vqa-rad. Again, it takes in what is new or changed; what is missing or
-    broken is told and left out.
+    Again, it takes in what is new or changed; what is missing or broken is told and left out. docs/import.md tells of
+    each SOURCE:
+
+    \b
+      dicom folder iu-xray medicat medpix2 mimic-cxr open-i roco
+      sample-truth slake vqa-med-2019 vqa-rad
 
     \b
     Example:
@@ -123,7 +130,7 @@ def import_(source: str, path: Path, strict: bool, workers: int | None, as_json:
 
     importers.check(source)
     with filling(db, source) as engine:
-        imported = importers.run(engine, source, path, strict, workers, notice)
+        imported = importers.run(engine, source, path, strict, workers, name, notice)
     show(imported if not as_json else vars(imported), as_json, render_imported)
 
 

@@ -142,11 +142,7 @@ def _frozen(subject: _Subject) -> Iterator[Check]:
     taken_down = set(subject.connection.execute(select(table("tombstone").c.pair_id)).scalars())
     still = (row["pair_id"] for row in subject.rows if row["pair_id"] in taken_down)
     yield _check("taken_down", "pairs that were taken down for good", still)
-    misnamed = (
-        f"{row['pair_id']}: {image_key(row)}"
-        for row in subject.rows
-        if row["pair_id"].partition("#")[0] != image_key(row)
-    )
+    misnamed = (f"{row['pair_id']}: {image_key(row)}" for row in subject.rows if row["pair_id"] != image_key(row))
     yield _check("pair_ids", "pair ids that are not their source's key of the image", misnamed)
     repeats = audit_leaks.repeated_pairs(subject.rows)
     yield _check("repeated_pairs", "pairs with the image bytes and the caption of another", repeats)

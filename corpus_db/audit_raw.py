@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from corpus_db.gather import CHUNK, key_of_path, site_paths, table
+from corpus_db.gather import CHUNK, joined, key_of_path, site_paths, table
 from corpus_db.records import CaseRecord, ImageRecord, Readers
 from corpus_db.text import storable_json
 
@@ -61,8 +61,11 @@ def read_raw(connection: Connection, readers: Readers, until: datetime | None = 
     source = table("source")
     for row in connection.execute(select(source.c.id, source.c.name, source.c.shape)).all():
         if row.shape in readers:
-            records = (readers[row.shape](kind, body) for kind, body in _newest(connection, row.id, until))
-            _take(found, row.name, {record.key: record for record in records if isinstance(record, CaseRecord)})
+            cases: dict[str, CaseRecord] = {}
+            for kind, body in _newest(connection, row.id, until):
+                if isinstance(record := readers[row.shape](kind, body), CaseRecord):
+                    cases[record.key] = joined(cases.get(record.key), record)
+            _take(found, row.name, cases)
     return found
 
 
@@ -71,7 +74,7 @@ def _newest(connection: Connection, source_id: int, until: datetime | None) -> I
     newest = select(func.max(raw.c.id)).where(raw.c.source_id == source_id).group_by(raw.c.kind, raw.c.key)
     if until is not None:
         newest = newest.where(raw.c.seen_at <= until)
-    statement = select(raw.c.kind, raw.c.body).where(raw.c.id.in_(newest))
+    statement = select(raw.c.kind, raw.c.body).where(raw.c.id.in_(newest)).order_by(raw.c.kind, raw.c.key)
     for row in connection.execute(statement.execution_options(yield_per=CHUNK)):
         yield row.kind, storable_json(row.body)
 
@@ -133,7 +136,7 @@ def untraced_captions(
     reached: dict[str, str] = {}
     broken = set()
     for pair_id, before, after in connection.execute(statement.execution_options(yield_per=CHUNK)):
-        said = raw.images.get(pair_id.partition("#")[0])
+        said = raw.images.get(pair_id)
         if before != reached.get(pair_id, said.caption if said else None):
             broken.add(pair_id)
         reached[pair_id] = after

@@ -109,7 +109,7 @@ def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--db."""
     says = (
         "An SQLite file or postgresql+psycopg://user@host/name  "
-        "[default: crawl: data/SITE.db; build: the one crawled last; others: the one built last]"
+        "[default: crawl: data/SITE.db; build, import: the one filled last; others: the one built last]"
     )
     return click.option("--db", metavar="DB", help=says)(command)
 

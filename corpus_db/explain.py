@@ -62,9 +62,12 @@ def explain(engine: Engine, key: str, readers: Readers | None = None, version: s
 
 
 def find(connection: Connection, key: str, readers: Readers) -> Found:
-    """The image that a key names, one that was taken down, too: by its whole id or name, for what cannot be undone."""
+    """The image that a key names, one that was taken down, too: by its whole id or name, for what cannot be undone.
+
+    The id of a figure whose panels are pairs names the first of them.
+    """
     key = _checked(key)
-    pair_id = _pair_of(connection, key)
+    pair_id = _first_panel(connection, key) or _pair_of(connection, key)
     told = _known(connection, pair_id) if pair_id else _explain_unpaired(connection, key, readers)
     if told is None:
         raise _unknown(key)
@@ -74,7 +77,7 @@ def find(connection: Connection, key: str, readers: Readers) -> Found:
     assert source_id is not None
     name = told["upstream_name"] or key
     whole = {pair_id, told["upstream_id"], name, f"{told['source']['name']}:{told['upstream_id']}"}
-    if key not in whole:
+    if key not in whole | {(one or "").partition("#")[0] for one in whole}:
         raise UserError(f"{shown(key)}: give the whole id or name; did you mean {shown(pair_id or name)}?")
     return Found(pair_id, source_id["id"], told["source"]["name"], told["upstream_id"] or "", name)
 
@@ -88,6 +91,15 @@ def _checked(key: str) -> str:
 
 def _unknown(key: str) -> UserError:
     return UserError(f"{shown(key)}: no pair or image of that id or name; python cli.py sql 'SELECT pair_id FROM rgc'")
+
+
+def _first_panel(connection: Connection, key: str) -> str | None:
+    pair, frozen = table("pair"), table("version_pair")
+    for id_, own in ((pair.c.id, pair.c.upstream_id), (frozen.c.pair_id, frozen.c.source_id)):
+        of_figure = or_(*(name.startswith(f"{key}#", autoescape=True) for name in (id_, own)))
+        if found := connection.execute(select(id_).where(of_figure).order_by(id_).limit(1)).scalar():
+            return str(found)
+    return None
 
 
 def _pair_of(connection: Connection, key: str) -> str | None:

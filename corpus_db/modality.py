@@ -89,6 +89,33 @@ _RADIOLOGY = {
     "XR - Plain Film": "DX",
 }
 
+# words of other corpora, and DICOM's codes where a table holds them
+_ELSEWHERE = {
+    "Angiography": "XA technique=angiography",
+    "CR": "DX",
+    "CT scan": "CT",
+    "Computed tomography": "CT",
+    "DX": "DX",
+    "Fluoroscopy": "RF",
+    "MG": "MG",
+    "MR imaging": "MR",
+    "Magnetic resonance imaging": "MR",
+    "Mammography": "MG",
+    "NM": "NM",
+    "PET": "PT",
+    "PT": "PT",
+    "RF": "RF",
+    "Radiology": "OT",  # said of figures, of whatever modality
+    "Radiograph": "DX",
+    "Radiography": "DX",
+    "US": "US",
+    "Ultrasound": "US",
+    "X ray": "DX",
+    "X-ray": "DX",
+    "XA": "XA",
+    "XR": "DX",
+}
+
 _NOT_RADIOLOGY = (
     "CP - Clinical photograph",
     "Dermatology",
@@ -135,6 +162,14 @@ _PLANES = {
     "Transverse": "axial",
 }
 
+_PLANES_ELSEWHERE = {
+    "AP Erect": "ap",
+    "AP Supine": "ap",
+    "AP semi erect": "ap",
+    "L": "lateral",
+    "LL": "lateral",
+    "RL": "lateral",
+}
 _NOT_RADIOLOGY_PLANES = ("Dermatology", "Drawing", "Gross Pathology", "Histology", "Photograph")
 
 
@@ -150,12 +185,12 @@ def _parsed(spec: str) -> Modality:
 
 
 _MODALITY = {
-    **{_folded(raw): _parsed(spec) for raw, spec in _RADIOLOGY.items()},
+    **{_folded(raw): _parsed(spec) for raw, spec in (_RADIOLOGY | _ELSEWHERE).items()},
     **{_folded(raw): Modality(None, NOT_RADIOLOGY) for raw in _NOT_RADIOLOGY},
     **{raw: Modality(None, NOT_ASSIGNED) for raw in ("", "not assigned")},
 }
 _PLANE = {
-    **{_folded(raw): Plane(plane) for raw, plane in _PLANES.items()},
+    **{_folded(raw): Plane(plane) for raw, plane in (_PLANES | _PLANES_ELSEWHERE).items()},
     **{_folded(raw): Plane(None, NOT_RADIOLOGY) for raw in _NOT_RADIOLOGY_PLANES},
     "": Plane(None),
 }

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Text, cast, delete, func, or_, select, text, update
@@ -70,22 +70,37 @@ def purge(engine: Engine, key: str, why: str | None = None, readers: Readers | N
 def _take_down(connection: Connection, target: Found, purged: Purged, why: str | None) -> set[str]:
     """All that is done in the database; gives the paths of image files that nothing refers to any more."""
     images = _images(connection, target, purged.pair_ids)
+    panels = _panels(connection, target, purged.pair_ids)
     _leave_tombstones(connection, purged.pair_ids, images, why)
     purged.versions = list(_take_out_of_versions(connection, purged.pair_ids))
     purged.same_picture = _same_picture(connection, images, purged.pair_ids)
-    purged.raw_records = _cut_out_of_raw(connection, target)
-    if not _is_shared(connection, target, purged.pair_ids):
-        _close_ledger(connection, target)
+    cut: set[int] = set()
+    for panel in panels:
+        cut |= _cut_out_of_raw(connection, panel)
+        if not _is_shared(connection, panel, purged.pair_ids):
+            _close_ledger(connection, panel)
+    purged.raw_records = len(cut)
     if db.is_sqlite(connection):  # a deleted row's words stay in the index's segments until they are made anew
         connection.execute(text("INSERT INTO caption_fts (caption_fts) VALUES ('rebuild')"))
     return _forget_images(connection, images, purged)
+
+
+def _panels(connection: Connection, target: Found, pair_ids: Sequence[str]) -> list[Found]:
+    """The target, and each other panel of its figure."""
+    found = {target.upstream_id: target}
+    for own, id_, upstream_id in (("pair", "id", "upstream_id"), ("version_pair", "pair_id", "source_id")):
+        rows = table(own).c
+        of_figure = select(rows[upstream_id], rows.upstream_name).where(rows[id_].in_(pair_ids)).distinct()
+        for key, name in connection.execute(of_figure):
+            found.setdefault(key, replace(target, upstream_id=key, upstream_name=name))
+    return [found[key] for key in sorted(found)]
 
 
 def _pair_ids(connection: Connection, target: Found) -> list[str]:
     """The pair of the key and its image's other panels, in any version; the bare id stands for the image."""
     if not target.upstream_id:
         return [target.pair_id or target.upstream_name]
-    bare = f"{target.source}:{target.upstream_id}"
+    bare = f"{target.source}:{target.upstream_id.partition('#')[0]}"
     ids = {bare, target.pair_id or bare}
     for name, column in (("pair", "id"), ("version_pair", "pair_id"), ("version_drop", "pair_id")):
         pair_id = table(name).c[column]
@@ -142,23 +157,26 @@ def _same_picture(connection: Connection, images: list[str], pair_ids: list[str]
     return list(connection.execute(held.distinct().order_by(frozen.c.pair_id)).scalars())
 
 
-def _cut_out_of_raw(connection: Connection, target: Found) -> int:
-    """Cut the image's entry out of every record of its source that may hold it, and out of what drift noted of it."""
+def _cut_out_of_raw(connection: Connection, target: Found) -> set[int]:
+    """Cut the image's entry out of every record of its source that may hold it, and out of what drift noted of it.
+
+    Gives the ids of those records.
+    """
     raw, drift = table("raw_record"), table("drift")
     body = cast(raw.c.body, Text)
     mine = raw.c.source_id == target.source_id
     words = {target.upstream_id, json.dumps(target.upstream_id)[1:-1]}  # a body's text may hold escapes
     holds = or_(*(body.contains(word, autoescape=True) for word in sorted(words)))
     statement = select(raw.c.id).where(mine, holds)
-    count = 0
+    cut = set()
     for id_ in connection.execute(statement).scalars().all():
         document = connection.execute(select(raw.c.body).where(raw.c.id == id_)).scalar_one()
         if redact(document, {target.upstream_id}):
             connection.execute(update(raw).where(raw.c.id == id_).values(body=json.dumps(document)))
-            count += 1
+            cut.add(id_)
     of_image = drift.c.key.in_((target.upstream_id, target.upstream_name))
     connection.execute(delete(drift).where(drift.c.source_id == target.source_id, of_image))
-    return count
+    return cut
 
 
 def _is_shared(connection: Connection, target: Found, pair_ids: list[str]) -> bool:

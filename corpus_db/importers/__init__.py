@@ -13,7 +13,20 @@ if TYPE_CHECKING:
     from corpus_db.importers.engine import Imported
     from corpus_db.records import Readers
 
-NAMES = ("medpix2", "vqa-rad")
+NAMES = (
+    "dicom",
+    "folder",
+    "iu-xray",
+    "medicat",
+    "medpix2",
+    "mimic-cxr",
+    "open-i",
+    "roco",
+    "sample-truth",
+    "slake",
+    "vqa-med-2019",
+    "vqa-rad",
+)
 
 
 def run(
@@ -22,11 +35,13 @@ def run(
     path: Path,
     strict: bool = False,
     workers: int | None = None,
+    name: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> "Imported":
     """Import one corpus; again, it takes in what is new or changed. The caller holds `db.exclusive`.
 
-    `path`: the folder that it was unpacked into, or its one file. Raises UserError; what came until then is kept.
+    `path`: the folder that it was unpacked into, or its one file. `name`: what the database calls it, so that two
+    folders of one layout are two sources. Raises UserError; what came until then is kept.
     """
     from corpus_db.importers.engine import take_in
     from corpus_db.importers.files import Files
@@ -35,9 +50,17 @@ def run(
     if not path.exists():
         raise UserError(f"{path}: no such folder; give the one that {source} was unpacked into")
     files = Files(path)
-    render = getattr(importer, "render", None)
-    given = importer.records(files)
-    return take_in(engine, importer.ABOUT, files, given, strict=strict, workers=workers, render=render, say=say)
+    return take_in(
+        engine,
+        importer.ABOUT,
+        files,
+        importer.records(files),
+        strict=strict,
+        workers=workers,
+        name=name,
+        render=getattr(importer, "render", None),
+        say=say,
+    )
 
 
 def readers() -> "Readers":

@@ -23,6 +23,7 @@ class About:
     licence: str
     citation: str
     pairs: bool = True  # or only questions about images
+    private: bool = False  # whether the names of its files are not to be stored
 
 
 @dataclass(frozen=True)

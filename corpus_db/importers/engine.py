@@ -9,7 +9,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -65,15 +65,18 @@ def take_in(
     *,
     strict: bool = False,
     workers: int | None = None,
+    name: str | None = None,
     render: Render | None = None,
     say: Say = lambda line: None,
 ) -> Imported:
     """Import a source; with `strict`, the first part of it that is missing or broken ends it.
 
-    `render` makes an image of a file that is none (DICOM). The caller holds `db.exclusive`. Raises UserError.
+    `name`: the source's in the database, in place of its own. `render` makes an image of a file that is none (DICOM).
+    The caller holds `db.exclusive`. Raises UserError.
     """
     root = db.image_root(engine.url)
-    ledger, store = _open(engine, about, files, root)
+    shape, about = about.name if about.pairs else QUESTIONS, replace(about, name=name or about.name)
+    ledger, store = _open(engine, about, shape, files, root)
     work = partial(_take_some, files.root, store, render)
     taker = _Taker(ledger, files, strict)
     told = _Progress(about.name, say)
@@ -102,9 +105,8 @@ def _batches(given: Iterable[Given]) -> Iterator[list[Given]]:
         yield part
 
 
-def _open(engine: Engine, about: About, files: Files, root: Path) -> tuple[Ledger, ImageStore]:
-    shape = about.name if about.pairs else QUESTIONS
-    source_id, _ = passes.open_source(engine, about.name, shape, files.given.name)
+def _open(engine: Engine, about: About, shape: str, files: Files, root: Path) -> tuple[Ledger, ImageStore]:
+    source_id, _ = passes.open_source(engine, about.name, shape, about.name if about.private else files.given.name)
     with engine.begin() as connection:
         source = table("source")
         told = {"licence": about.licence, "citation": about.citation}

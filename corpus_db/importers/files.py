@@ -37,7 +37,7 @@ class Files:
 
     def first(self, *names: str) -> str | None:
         """The first of some names under which there is a file."""
-        return next((name for name in names if (self.root / name).is_file()), None)
+        return next((name for name in names if _is_file(self.root / name)), None)
 
     def need(self, what: str, *names: str) -> str:
         """The same; UserError where there is none."""
@@ -75,7 +75,7 @@ class Files:
     def json(self, name: str) -> Any:
         """A data file that is JSON."""
         try:
-            return json.loads(self.read(name).decode("utf-8-sig"))
+            return json.loads(self.read(name).decode("utf-8-sig"), parse_constant=_nothing)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.root / name}: not JSON ({error}); fetch it anew") from None
 
@@ -109,14 +109,19 @@ class Files:
                 raise UserError(f"{self.root / name}: line {reader.line_num}: not CSV ({error})") from error
 
     def members(self, name: str) -> list[str]:
-        """The names of the files in a zip or an unpacked tar; BadImage("broken_archive") where it is none."""
+        """The names of all but the folders in a zip or an unpacked tar; BadImage("broken_archive") where it is none."""
         path = inside(self.root, name)
         try:
+            changed = path.stat().st_mtime_ns
             if path.suffix == ".tar":
-                return [told.name for told in _tar(path) if told.isreg()]
-            return [told.filename for told in _zip(path).infolist() if not told.is_dir()]
+                return [name for name, told in _tar(path, changed)[1].items() if not told.isdir()]
+            return [told.filename for told in _zip(path, changed).infolist() if not told.is_dir()]
         except (OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError):
             raise BadImage("broken_archive") from None
+
+    def member(self, name: str, member: str) -> bytes:
+        """The bytes of a member; BadImage tells why there are none."""
+        return image_bytes(self.root, name, member)
 
     def sha256(self, name: str) -> str:
         """Of a data file as it lies there."""
@@ -124,9 +129,20 @@ class Files:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _nothing(_: str) -> None:
+    """In place of NaN and Infinity, which are Python's and not JSON's."""
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or holds NUL
+        return False
+
+
 def _object(line: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        found = json.loads(line, parse_constant=_nothing)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -194,29 +210,33 @@ def _member(path: Path, member: str) -> bytes:
 
 
 def _zip_member(path: Path, member: str) -> IO[bytes]:
-    told = _zip(path).getinfo(member)
+    archive = _zip(path, path.stat().st_mtime_ns)
+    told = archive.getinfo(member)
     if told.flag_bits & 1:
         raise BadImage("encrypted")
     if told.file_size > MAX_BYTES:
         raise BadImage("too_large")
-    return _zip(path).open(told)
+    return archive.open(told)
 
 
 def _tar_member(path: Path, member: str) -> IO[bytes]:
-    told = _tar(path).getmember(member)
+    archive, members = _tar(path, path.stat().st_mtime_ns)
+    told = members[member]
     if told.size > MAX_BYTES:
         raise BadImage("too_large")
-    found = _tar(path).extractfile(told) if told.isreg() else None  # a link could name anything
+    found = archive.extractfile(told) if told.isreg() else None  # a link could name anything
     if found is None:
         raise BadImage("path_traversal")
     return found
 
 
 @lru_cache(4)
-def _zip(path: Path) -> zipfile.ZipFile:
+def _zip(path: Path, _changed: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
 @lru_cache(4)
-def _tar(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, "r:")  # not packed: its members can be reached one by one
+def _tar(path: Path, _changed: int) -> tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]:
+    """An archive that is not packed, so that its members can be reached one by one, and they by name."""
+    archive = tarfile.open(path, "r:")  # noqa: SIM115 - kept open by the cache
+    return archive, {told.name: told for told in archive}

@@ -128,6 +128,15 @@ def test_the_same_folder_again_brings_nothing_and_reads_no_image(
     assert counts(engine) == before
 
 
+def test_two_folders_of_one_layout_are_two_sources_under_two_names(engine: Engine, folder: Path) -> None:
+    run(engine, folder)
+    put(folder, [row(7, files=[["i7", "images/0.png", None]])])
+    assert run(engine, folder, name="other").records == {"new": 1}
+    assert rows(engine, "SELECT name, shape FROM source ORDER BY 1") == [("other", "trial"), ("trial", "trial")]
+    made = build(engine, {"trial": read}, audited=False)
+    assert made.sources == ["other", "trial"] and made.by_status == {"kept": 7}
+
+
 def test_what_changed_is_taken_anew_and_what_changed_is_told(engine: Engine, folder: Path) -> None:
     run(engine, folder)
     put(folder, [row(0, caption="Axial CT shows a cyst."), *(row(number) for number in range(1, 6))])

@@ -51,8 +51,16 @@ def test_every_known_plane_has_a_place() -> None:
 
 
 def test_the_map_holds_nothing_beyond_the_pick_lists_and_what_was_seen() -> None:
-    assert set(modality._MODALITY) - {" ".join(raw.split()).casefold() for raw in KNOWN_MODALITIES} == {""}
-    assert set(modality._PLANE) - {raw.casefold() for raw in KNOWN_PLANES} == {""}
+    elsewhere = {raw.casefold() for raw in modality._ELSEWHERE}
+    assert set(modality._MODALITY) - elsewhere - {" ".join(raw.split()).casefold() for raw in KNOWN_MODALITIES} == {""}
+    planes = {raw.casefold() for raw in modality._PLANES_ELSEWHERE}
+    assert set(modality._PLANE) - planes - {raw.casefold() for raw in KNOWN_PLANES} == {""}
+
+
+def test_words_of_other_corpora_and_dicom_codes_are_known() -> None:
+    assert {read_modality(raw).code for raw in ("X-ray", "x-ray", "CR", "Radiograph")} == {"DX"}
+    assert read_modality("Radiology").code == "OT"  # open: a caption that names one decides
+    assert [read_plane(raw).plane for raw in ("AP Supine", "LL", "l")] == ["ap", "lateral", "lateral"]
 
 
 @pytest.mark.parametrize(
