@@ -74,7 +74,9 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--site", default="auto", show_default=True, metavar="auto|medpix|sample|URL", help="Where to crawl.")
+@click.option(
+    "--site", default="auto", show_default=True, metavar="auto|medpix|sample|open-i|URL", help="Where to crawl."
+)
 @click.option(
     "--limit", type=Limit(), metavar="N|all", help="How many cases  [default: 500 of the live site, all of others]"
 )
@@ -88,7 +90,8 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
     auto     the live MedPix where it answers, else the embedded sample site
     medpix   the live MedPix
     sample   the embedded sample site: synthetic images, MedPix's kinds of noise
-    URL      any server of MedPix's shape
+    open-i   Open-i's copy of MedPix, page by page, pictures of at most 512 pixels
+    URL      any server of MedPix's shape, or open-i+URL of Open-i's
 
     \b
     Example:

@@ -1,5 +1,6 @@
 """The ledger of what was asked for: it hands out what is due and keeps how it ended, a batch a transaction."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,14 @@ class Child:
     last: bool = False
 
 
+class Said(NamedTuple):
+    """What an answer says of one thing among several: a raw record."""
+
+    kind: str
+    key: str
+    body: str  # JSON text
+
+
 @dataclass
 class Outcome:
     """How asking for one resource ended."""
@@ -64,6 +73,7 @@ class Outcome:
     children: Sequence[Child] = ()
     image: StoredImage | None = None
     upstream_name: str | None = None
+    records: Sequence["Said"] = ()  # what the answer says of several things, a raw record each
 
     @property
     def change(self) -> str | None:
@@ -90,6 +100,7 @@ class Ledger:
     crawl_id: int
     compare: Compare
     last_case: str | None = None  # with a limit: cases whose path sorts after this one wait for another pass
+    partial: bool = False  # whether a limit may have kept lists from naming all: then nothing is known to be gone
     inserts: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,7 +156,7 @@ class Ledger:
         with self.engine.begin() as connection:
             self._keep_images(connection, outcomes, seen)
             for outcome in outcomes:
-                if outcome.body is not None and outcome.change != "unchanged":
+                if outcome.change != "unchanged":
                     self._keep_raw(connection, outcome, seen)
             for outcome in outcomes:
                 if outcome.change == "gone":
@@ -180,24 +191,33 @@ class Ledger:
             connection.execute(insert(DRIFT), changed)
 
     def _keep_raw(self, connection: Connection, outcome: Outcome, seen: Any) -> None:
-        # An answer that is an error is kept beside the last good one, not in its place.
-        kind = outcome.task.kind if outcome.status == "ok" else f"{outcome.task.kind}_error"
+        if outcome.body is not None:
+            # An answer that is an error is kept beside the last good one, not in its place.
+            kind = outcome.task.kind if outcome.status == "ok" else f"{outcome.task.kind}_error"
+            said = Said(kind, outcome.key or "", outcome.body)
+            self._keep_said(connection, outcome, said, outcome.sha256 or "", seen)
+        for said in outcome.records:
+            self._keep_said(connection, outcome, said, hashlib.sha256(said.body.encode()).hexdigest(), seen)
+
+    def _keep_said(self, connection: Connection, outcome: Outcome, said: Said, digest: str, seen: Any) -> None:
         newest = (
             select(RAW_RECORD.c.sha256, RAW_RECORD.c.body)
-            .where(RAW_RECORD.c.source_id == self.source_id, RAW_RECORD.c.kind == kind, RAW_RECORD.c.key == outcome.key)
+            .where(
+                RAW_RECORD.c.source_id == self.source_id, RAW_RECORD.c.kind == said.kind, RAW_RECORD.c.key == said.key
+            )
             .order_by(RAW_RECORD.c.id.desc())
             .limit(1)
         )
         before = connection.execute(newest).first()
-        if before and before.sha256 == outcome.sha256:
+        if before and before.sha256 == digest:
             return
-        row = {"source_id": self.source_id, "kind": kind, "key": outcome.key, "sha256": outcome.sha256}
-        connection.execute(insert(RAW_RECORD), [row | {"body": outcome.body, "seen_at": seen}])
-        if before and outcome.status == "ok" and outcome.body is not None:
-            self._note_drift(connection, outcome, before)
+        row = {"source_id": self.source_id, "kind": said.kind, "key": said.key, "sha256": digest}
+        connection.execute(insert(RAW_RECORD), [row | {"body": said.body, "seen_at": seen}])
+        if before and outcome.status == "ok":
+            self._note_drift(connection, outcome, said, before)
 
-    def _note_drift(self, connection: Connection, outcome: Outcome, before: Any) -> None:
-        changes = self.compare(outcome.task.kind, before.body, json.loads(outcome.body or "null"))
+    def _note_drift(self, connection: Connection, outcome: Outcome, said: Said, before: Any) -> None:
+        changes = self.compare(said.kind, before.body, json.loads(said.body))
         drift = [self._drift(outcome, *change) for change in changes]
         if drift:
             connection.execute(insert(DRIFT), drift)

@@ -117,8 +117,8 @@ def _mark_unlisted(ledger: Ledger, connection: Connection) -> None:
     )
     parents = select(FETCH.c.id).where(FETCH.c.crawl_id == ledger.crawl_id, FETCH.c.status == "ok")
     orphans: Any = FETCH.c.parent_id.in_(parents)
-    if whole:
-        orphans = orphans | (FETCH.c.kind == "encounter")
+    if whole and not ledger.partial:
+        orphans = orphans | (FETCH.c.kind == "encounter") | ((FETCH.c.kind == "image") & FETCH.c.parent_id.is_(None))
     stale: Any = (
         (FETCH.c.source_id == ledger.source_id)
         & (FETCH.c.crawl_id < ledger.crawl_id)

@@ -12,9 +12,11 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 from corpus_db.ledger import Child, Outcome, Task
 from corpus_db.records import CaseRecord
 from corpus_db.tombstones import redact
+from rgc import open_i
 from rgc.parse import ShapeError, load, read_case, read_list, read_topic
 from rgc.site import Refused, Site
 
+OPEN_I = "open-i"
 LIST_PATH = "/rest/encounter/diagnosis.json?diagnosis="
 CASE_PATH = "/rest/encounter.json?encounterID="
 TOPIC_PATH = "/rest/topic.json?topicID="
@@ -63,6 +65,12 @@ def _read_body(answer: Answer, site: Site, outcome: Outcome, withdrawn: Abstract
         outcome.upstream_name = image_name(answer.task.path)
         return  # the store hashes an image's bytes as it verifies them
     outcome.sha256 = hashlib.sha256(answer.body).hexdigest()
+    if site.shape == OPEN_I:
+        try:
+            open_i.read_page(answer.task.path, load(answer.body)[1], site, outcome, withdrawn)
+        except ShapeError as error:
+            outcome.status, outcome.reason = "failed", error.reason
+        return
     outcome.key = next(iter(parse_qs(urlsplit(answer.task.path).query).values()), [answer.task.path])[0]
     try:
         outcome.body, parsed = load(answer.body)

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.request import Request, urlopen
 
@@ -14,19 +14,22 @@ from sqlalchemy import Engine
 from corpus_db import db as database
 from corpus_db import recent
 from corpus_db.errors import UserError
+from corpus_db.importers.engine import compare as engine_compare
 from corpus_db.ledger import Ledger
 from corpus_db.passes import ask_anew_for_missing, finish, give_up, open_pass, open_source
 from corpus_db.store import ImageStore
 from corpus_db.tombstones import refused_bytes
-from rgc import settings
-from rgc.classify import ROOTS
-from rgc.parse import ShapeError, compare, load, read_list
+from rgc import open_i, settings
+from rgc.classify import OPEN_I, ROOTS
+from rgc.parse import ShapeError, load, read_list
+from rgc.parse import compare as medpix_compare
 from rgc.site import MEDPIX, Site, at_url
 
 Say = Callable[[str], None]
 Limit = int | Literal["all"] | None
 PROBE_TIMEOUT_S = 5
 SWITCH_S = 0.0005
+LIVE = ("medpix", "open-i")
 LIVE_LIMIT = 500  # cases, unless the user says otherwise
 # NLM states "over 12,000 patient case scenarios ... nearly 59,000 images" on MedPix's front page; the mean size is that
 # of the 315 MedPix originals in VQA-RAD. A topic a case is an upper bound.
@@ -86,6 +89,9 @@ def probe(base: str) -> str | None:
 def _open_site(name: str, say: Say) -> Iterator[Site]:
     if name == "medpix":
         yield Site("medpix", MEDPIX, settings.EXTRA_HOSTS)
+    elif name == "open-i" or name.startswith("open-i+"):
+        base = at_url(name.partition("+")[2] or open_i.BASE).base
+        yield Site("open-i", base, settings.EXTRA_HOSTS, OPEN_I)
     elif name == "sample":
         from rgc.phantom import Recipe, generate, serving
 
@@ -100,8 +106,9 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
 
 
 def _crawl(site: Site, engine: Engine, url: str, limit: Limit, retry_failed: bool, say: Say) -> CrawlOutcome:
-    cases = LIVE_LIMIT if limit is None and site.name == "medpix" else limit
+    cases = LIVE_LIMIT if limit is None and site.name in LIVE and not site.is_loopback else limit
     cases = None if cases == "all" else cases
+    site = replace(site, limit=cases)
     root = database.image_root(engine.url)
     with engine.begin() as connection:
         store = ImageStore(root, refused_bytes(connection))
@@ -143,12 +150,13 @@ def _open_ledger(site: Site, engine: Engine, limit: int | None, retry_failed: bo
         "again": "looking for changes",
         "retry": "retrying failures",
     }
-    source_id, before = open_source(engine, site.name, "medpix", site.base)
+    source_id, before = open_source(engine, site.name, site.shape, site.base)
+    roots, compare = (open_i.ROOTS, engine_compare) if site.shape == OPEN_I else (ROOTS, medpix_compare)
     if before not in (None, site.base) and site.name != "sample":
         say(f"Crawled from {before} before; if {site.base} is another site, give it its own with --db.")
     while True:
-        crawl_id, state = open_pass(engine, source_id, ROOTS, retry_failed)
-        ledger = Ledger(engine, source_id, crawl_id, compare)
+        crawl_id, state = open_pass(engine, source_id, roots, retry_failed)
+        ledger = Ledger(engine, source_id, crawl_id, compare, partial=site.shape == OPEN_I and site.limit is not None)
         if state != "resumed":
             break
         ledger.limit_cases(limit)

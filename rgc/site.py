@@ -22,7 +22,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """A server of MedPix's shape.
+    """A server of MedPix's shape, or of Open-i's.
 
     `name` is the source's name in the database: it holds no port, so that a server that moves stays the same source.
     `hosts` are other hosts whose images may be fetched, too.
@@ -31,6 +31,8 @@ class Site:
     name: str
     base: str  # scheme://host[:port][/prefix], no slash at the end
     hosts: frozenset[str] = frozenset()
+    shape: str = "medpix"  # of its answers: what reads them, in the crawl and in the build
+    limit: int | None = None  # how many items of a search are asked for; of cases the ledger counts
 
     @property
     def is_loopback(self) -> bool:

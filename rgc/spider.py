@@ -17,7 +17,7 @@ from corpus_db.ledger import Ledger, Outcome
 from corpus_db.reasons import REASONS, is_transient
 from corpus_db.store import ImageStore
 from rgc import settings
-from rgc.classify import MAX_REDIRECTS, Answer, classify, redirect, retry_after
+from rgc.classify import MAX_REDIRECTS, OPEN_I, Answer, classify, redirect, retry_after
 from rgc.frontier import Frontier, Try
 from rgc.parse import missing_fields
 from rgc.pipelines import Arrival
@@ -174,11 +174,9 @@ class CaseSpider(Spider):
         says = REASONS[outcome.reason].says if outcome.reason else ""
         if kind in ("list", "encounter") and not self.looked_at.get(kind):
             if kind == "list" and not is_ok and kind not in self.looked_at:
-                self.fail(
-                    UserError(
-                        f"{self.site.url(outcome.task.path)}: no list of cases ({says}): not a MedPix site, or away"
-                    )
-                )
+                address = self.site.url(outcome.task.path)
+                what = "an Open-i" if self.site.shape == OPEN_I else "a MedPix"
+                self.fail(UserError(f"{address}: no list of cases ({says}): not {what} site, or away"))
             self.looked_at[kind] = is_ok
             missing = missing_fields(kind, json.loads(outcome.body)) if is_ok and outcome.body else []
             if missing:

@@ -64,7 +64,7 @@ def records(files: Files) -> Iterator[Given]:
             continue
         pages += 1
         for number, item in enumerate(items, 1):
-            name = _name(item)
+            name = name_of(item)
             if name is None:
                 yield Trouble(f"{page}:{number}", "bad_row")
             elif name not in seen:
@@ -84,7 +84,7 @@ def _items(files: Files, page: str) -> list[Any] | str:
     return items if isinstance(items, list) else "wrong_shape"
 
 
-def _name(item: Any) -> str | None:
+def name_of(item: Any) -> str | None:
     """The picture's name on Open-i; None where the item lacks what it must hold."""
     if not isinstance(item, dict) or not text(item, "uid") or not isinstance(item.get("image"), dict):
         return None
@@ -102,9 +102,14 @@ def _record(files: Files, page: str, name: str, item: dict[str, Any]) -> Record:
     if large.startswith("imgs/") and ".." not in large:
         places.append(large)  # as wget mirrors it
     media = Media(key=name, name=_shared(name), file=files.first(*places) or places[0])
-    image = item["image"] | {key: item[key] for key in _OF_IMAGE if key in item} | {"key": name, "path": media.path}
+    return Record(name, body_of(item, name, media.path), (media,))
+
+
+def body_of(item: dict[str, Any], name: str, path: str) -> dict[str, Any]:
+    """The raw record of an item whose picture stands in the ledger under `path`."""
+    image = item["image"] | {key: item[key] for key in _OF_IMAGE if key in item} | {"key": name, "path": path}
     left = {"image", *_OF_IMAGE, *_OF_SEARCH}
-    return Record(name, {key: value for key, value in item.items() if key not in left} | {"images": [image]}, (media,))
+    return {key: value for key, value in item.items() if key not in left} | {"images": [image]}
 
 
 def _shared(name: str) -> str:
