@@ -108,11 +108,25 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="End at the first row or file that is missing or broken.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that read images  [default: one a core]")
+@click.option(
+    "--fetch",
+    is_flag=False,
+    flag_value="",
+    metavar="[MIRROR]",
+    help="roco: then fetch missing images out of PubMed Central's packages, a request a second.",
+)
 @click.option("--name", help="What the database calls it, for several of one layout  [default: SOURCE]")
 @json_option
 @database_option
 def import_(
-    source: str, path: Path, strict: bool, workers: int | None, name: str | None, as_json: bool, db: str | None
+    source: str,
+    path: Path,
+    strict: bool,
+    workers: int | None,
+    fetch: str | None,
+    name: str | None,
+    as_json: bool,
+    db: str | None,
 ) -> None:
     """Take in a published corpus or evaluation set from the folder that it was unpacked into, or its one file.
 
@@ -130,11 +144,18 @@ def import_(
     """
     from corpus_db import importers
     from corpus_db.importers.engine import render_imported
+    from rgc import packages
 
     importers.check(source)
+    if fetch is not None and source != "roco":
+        raise click.UsageError(f"--fetch: {source} names no packages to fetch its images from; roco does")
     with filling(db, source) as engine:
         imported = importers.run(engine, source, path, strict, workers, name, notice)
-    show(imported if not as_json else vars(imported), as_json, render_imported)
+        fetched = None if fetch is None else packages.fetch(engine, name or source, fetch or None, None, notice)
+    told = vars(imported) | ({"fetched": vars(fetched)} if fetched else {})
+    show(imported if not as_json else told, as_json, render_imported)
+    if fetched and not as_json:
+        show(fetched, False, packages.render_fetched)
 
 
 @main.command()

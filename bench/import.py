@@ -1,15 +1,16 @@
 """Import speed beside the bare decoding of the same images, over workers; and peak memory over the corpus's size.
 
-    python bench/import.py [--images 4000] [--size 512] [--rounds 3]
+    python bench/import.py [--rounds 3]
 
-Draws JPEG files of the sample's kind into a temporary folder with MedPix 2.0's layout. "Bare" opens and decodes each
-file with Pillow, one process a core asked for, and keeps nothing; "import" is `cli.py import` into a fresh database:
-read, verified, hashed, stored with fsync, in the ledger. Each as a process of its own, in turn. The first table gives
+Draws grey JPEG files into a temporary folder with MedPix 2.0's layout. "Bare" opens and decodes each file with Pillow
+and keeps nothing; "import" is `cli.py import` into an empty database: read, verified, hashed, stored with fsync, in the
+ledger. Each as a process of its own, in turn, both bound to as many cores as there are workers. The first table gives
 images a second and their ratio with its range over the rounds, the second the memory of one process.
 """
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -20,23 +21,25 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+SIZES = {512: 2000, 1024: 800, 2048: 300}  # pixels of a side: how many images
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--part", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.part:
         measure(asked.part[0], Path(asked.part[1]), int(asked.part[2]))
         return
+    print("| pixels | workers | bare, images/s | import, images/s | ratio |\n| ---: | ---: | ---: | ---: | --- |")
+    for size, images in SIZES.items():
+        with tempfile.TemporaryDirectory() as place:
+            speed(draw(Path(place) / "all", images, size), size, asked.rounds)
     with tempfile.TemporaryDirectory() as place:
-        speed(draw(Path(place) / "all", asked.images, asked.size), asked.rounds)
-        memory(Path(place), asked.images, asked.size)
+        memory(Path(place))
 
 
 def draw(folder: Path, images: int, size: int) -> Path:
@@ -60,21 +63,20 @@ def draw(folder: Path, images: int, size: int) -> Path:
     return folder
 
 
-def speed(folder: Path, rounds: int) -> None:
-    print("| workers | bare, images/s | import, images/s | ratio |\n| ---: | ---: | ---: | --- |")
+def speed(folder: Path, size: int, rounds: int) -> None:
     for workers in (1, 2):
         pairs = [(run("bare", folder, workers)[0], run("import", folder, workers)[0]) for _ in range(rounds)]
         bare, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratios = sorted(mine / other for other, mine in pairs)
         told = f"{statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
-        print(f"| {workers} | {bare:.0f} | {ours:.0f} | {told} |", flush=True)
+        print(f"| {size} x {size} | {workers} | {bare:.0f} | {ours:.0f} | {told} |", flush=True)
 
 
-def memory(place: Path, images: int, size: int) -> None:
+def memory(place: Path) -> None:
     print("\n| images | peak memory of the importing process, MiB |\n| ---: | ---: |")
-    for part in (images // 8, images // 2, images):
-        folder = draw(place / str(part), part, size)
-        print(f"| {part} | {run('import', folder, 1)[1]:.0f} |", flush=True)
+    for images in (500, 2000, 8000):
+        folder = draw(place / str(images), images, 64)
+        print(f"| {images} | {run('import', folder, 1)[1]:.0f} |", flush=True)
 
 
 def run(what: str, folder: Path, workers: int) -> tuple[float, float]:
@@ -86,18 +88,19 @@ def run(what: str, folder: Path, workers: int) -> tuple[float, float]:
 
 
 def measure(what: str, folder: Path, workers: int) -> None:
-    begun = time.perf_counter()
-    count = bare(folder, workers) if what == "bare" else imported(folder, workers)
-    took = time.perf_counter() - begun
+    os.sched_setaffinity(0, set(range(workers)))
+    count, took = bare(folder, workers) if what == "bare" else imported(folder, workers)
     print(count / took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def bare(folder: Path, workers: int) -> int:
+def bare(folder: Path, workers: int) -> tuple[int, float]:
     files = sorted((folder / "images").iterdir())
+    begun = time.perf_counter()
     if workers == 1:
-        return decode(files)
+        return decode(files), time.perf_counter() - begun
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return sum(pool.map(decode, (files[at : at + 64] for at in range(0, len(files), 64))))
+        count = sum(pool.map(decode, (files[at : at + 64] for at in range(0, len(files), 64))))
+    return count, time.perf_counter() - begun
 
 
 def decode(files: list[Path]) -> int:
@@ -109,12 +112,14 @@ def decode(files: list[Path]) -> int:
     return len(files)
 
 
-def imported(folder: Path, workers: int) -> int:
+def imported(folder: Path, workers: int) -> tuple[int, float]:
     from corpus_db import db, importers
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
         engine = db.create(Path(place) / "a.db")
-        return importers.run(engine, "medpix2", folder, workers=workers).images["ok"]
+        begun = time.perf_counter()
+        count = importers.run(engine, "medpix2", folder, workers=workers).images["ok"]
+        return count, time.perf_counter() - begun
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ REASONS = {
         "missing_file": ("failed", False, "the files at hand lack it"),
         "unreadable_file": ("failed", False, "the disk does not give it"),
         "broken_archive": ("failed", False, "an archive that is damaged or of a kind that is not read"),
+        "not_in_package": ("failed", False, "its article's package lacks it"),
         "encrypted": ("failed", False, "an archive's member that needs a password"),
         "bad_row": ("failed", False, "a row that lacks what it must hold, or holds something else"),
         "bad_encoding": ("failed", False, "a line that is no UTF-8"),

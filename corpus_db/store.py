@@ -4,7 +4,8 @@ import contextlib
 import hashlib
 import io
 import os
-import tempfile
+import stat
+import threading
 import warnings
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -72,6 +73,25 @@ def examine(body: bytes) -> StoredImage:
     return StoredImage(digest, len(body), *size, mode, form, path)
 
 
+def _size(path: str) -> int | None:
+    """Of a file; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def _create(path: str) -> int:
+    """A new file, open for writing; its folder is made where it is not there yet."""
+    flags = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags)
+
+
 class ImageStore:
     """The folder images/ below `root`; safe to use from several threads."""
 
@@ -84,26 +104,31 @@ class ImageStore:
         image = examine(body)
         if image.sha256 in self.refused:
             raise BadImage("purged")
-        target = self.root / image.path
-        if not (target.is_file() and target.stat().st_size == image.bytes):
+        target = os.path.join(self.root, image.path)
+        if _size(target) != image.bytes:
             self._write(target, body)
         return image
 
-    def _write(self, target: Path, body: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=TEMPORARY, dir=target.parent)
+    def holds(self, sha256: str) -> bool:
+        """Whether the bytes of that hash are here."""
+        folder = self.root / "images" / sha256[:2] / sha256[2:4]
+        return any((folder / f"{sha256}.{ending}").is_file() for ending in EXTENSIONS.values())
+
+    def _write(self, target: str, body: bytes) -> None:
+        temporary = f"{target}.{os.getpid()}-{threading.get_ident()}{TEMPORARY}"
+        handle = _create(temporary)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(handle, "wb") as file:
+                os.fchmod(handle, 0o644)  # whatever the umask: a team reads its own corpus
                 file.write(body)
                 file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp's 0600 would keep a team out of its own corpus
+                os.fsync(handle)
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        folder = os.open(target.parent, os.O_RDONLY)
+        folder = os.open(os.path.dirname(target), os.O_RDONLY)
         try:
             os.fsync(folder)  # the rename itself
         finally:

@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -33,6 +34,7 @@ from corpus_db.version import insert_rows
 from corpus_db.workers import Pool
 
 BATCH = 256  # records a transaction
+THREADS = 4  # of a worker
 AHEAD = 2  # batches whose images workers are reading while one is written
 SAY_EVERY = 5.0  # seconds
 Say = Callable[[str], None]
@@ -78,7 +80,7 @@ def take_in(
     shape, about = about.name if about.pairs else QUESTIONS, replace(about, name=name or about.name)
     ledger, store = _open(engine, about, shape, files, root)
     work = partial(_take_some, files.root, store, render)
-    taker = _Taker(ledger, files, strict)
+    taker = _Taker(ledger, store, files, strict)
     told = _Progress(about.name, say)
     with Pool(work, workers) as pool:
         waiting: deque[tuple[list[_Image], Any]] = deque()
@@ -130,8 +132,8 @@ class _Image:
 class _Taker:
     """Takes batches of records in; what it has seen so far."""
 
-    def __init__(self, ledger: Ledger, files: Files, strict: bool):
-        self.ledger, self.files, self.strict = ledger, files, strict
+    def __init__(self, ledger: Ledger, store: ImageStore, files: Files, strict: bool):
+        self.ledger, self.store, self.files, self.strict = ledger, store, files, strict
         self.questions: dict[str, QuestionRecord] = {}
         self.records = self.images = 0
 
@@ -173,7 +175,9 @@ class _Taker:
 
     def _image(self, media: Media, task: Task) -> _Image:
         etag = stamp(self.files.root, media.file)
-        known = task.status == "ok" and etag is not None and task.etag == etag
+        known = task.status == "ok" and task.etag == etag
+        if known and etag is None:  # not of this folder, but fetched since: there as long as its bytes are
+            known = task.sha256 is not None and self.store.holds(task.sha256)
         return _Image(media, task, etag, known)
 
     def finish(self, images: Sequence[_Image], found: Any) -> None:
@@ -222,8 +226,12 @@ def _settled(image: _Image, made: StoredImage | str) -> Outcome:
 def _take_some(
     root: Path, store: ImageStore, render: Render | None, images: Sequence[tuple[Media, Task]]
 ) -> list[StoredImage | str]:
-    """Read, verify and keep images; runs in a worker. Each as it was stored, or the reason why not."""
-    return [_take(root, store, render, media) for media, _ in images]
+    """Read, verify and keep images; runs in a worker. Each as it was stored, or the reason why not.
+
+    Some threads, as one that waits for the disk (each file is synced) leaves the core to another that decodes.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(lambda one: _take(root, store, render, one[0]), images))
 
 
 def _take(root: Path, store: ImageStore, render: Render | None, media: Media) -> StoredImage | str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from corpus_db.errors import UserError
 from corpus_db.store import MAX_BYTES, BadImage, leads_out
 
 MAX_DATA_BYTES = 2 * 2**30  # of a data file that is read whole, unpacked
+_READING = threading.Lock()
 LONGEST_LINE = 16 * 2**20  # characters
 csv.field_size_limit(LONGEST_LINE)
 
@@ -200,7 +202,8 @@ def _member(path: Path, member: str) -> bytes:
     if leads_out(member) or "\\" in member:
         raise BadImage("path_traversal")
     try:
-        with _tar_member(path, member) if path.suffix == ".tar" else _zip_member(path, member) as file:
+        # an archive is one open file with one place in it
+        with _READING, _tar_member(path, member) if path.suffix == ".tar" else _zip_member(path, member) as file:
             body = file.read(MAX_BYTES + 1)  # the size that the archive tells may be a lie
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
         raise BadImage("broken_archive") from None
