@@ -96,6 +96,8 @@ def version(key: str | None = None, db: str | None = None) -> Version:
                 select_pairs = select_pairs.where(frozen.c.source.in_(sources))
             rows = connection.execute(select_pairs).mappings()
             pairs = tuple(_pair(root, row) for row in rows)
+        if sources and not pairs:
+            raise UserError(f"{key}: version {found.name} holds no pair of that source; see: python cli.py stats")
         told = (found.name, found.manifest_sha256) if not sources else _told(key, found, sources)
         return Version(*told, shown(engine.url), pairs)
     finally:

@@ -184,6 +184,10 @@ def test_what_a_version_has_of_one_source_is_a_corpus_of_its_own(engine: Engine,
         read.version("v1/roco", fresh_db)
     with pytest.raises(UserError, match="v9: no such version"):
         read.version("v9/medpix", fresh_db)
+    with engine.begin() as connection:
+        connection.execute(insert(table("source")).values(id=90, name="roco", shape="roco"))
+    with pytest.raises(UserError, match="roco: version more holds no pair of that source"):
+        read.version("roco", fresh_db)
 
 
 def test_rgc_is_all_that_was_crawled_of_medpix_unless_a_version_bears_that_name(engine: Engine, fresh_db: str) -> None:
