@@ -24,14 +24,15 @@ from pydicom.uid import (
     JPEG2000Lossless,
     generate_uid,
 )
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect
 
-from corpus_db import db, importers, labels
+from corpus_db import importers, labels
 from corpus_db.errors import UserError
 from corpus_db.importers import dicom, dicom_pixels, dicom_tags
 from corpus_db.recent import data_folder
 from corpus_db.records import CaseRecord
 from corpus_db.store import BadImage
+from tests.corpus_db.importing import rows
 
 BUNDLED = Path(pydicom.__file__).parent / "data"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -99,11 +100,6 @@ def refused(body: bytes) -> str:
     return caught.value.reason
 
 
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
 def cases(engine: Engine) -> list[CaseRecord]:
     bodies = [body for (body,) in rows(engine, "SELECT body FROM raw_record ORDER BY id")]
     found = [dicom.read("encounter", json.loads(body) if isinstance(body, str) else body) for body in bodies]
@@ -114,11 +110,6 @@ def everything(engine: Engine) -> str:
     """All that any column of any table holds."""
     names = inspect(engine).get_table_names()
     return "\n".join(repr(row) for name in names for row in rows(engine, f'SELECT * FROM "{name}"'))
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
 
 
 @pytest.fixture

@@ -4,19 +4,19 @@ import json
 import os
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import db, importers
+from corpus_db import importers
 from corpus_db.build import build
 from corpus_db.errors import UserError
 from corpus_db.importers import folder as importer
 from corpus_db.importers.base import ENCOUNTER, Files, Given, Record, Trouble
 from corpus_db.importers.engine import Imported
 from corpus_db.records import CaseRecord
+from tests.corpus_db.importing import rows
 
 
 def png(level: int, size: int = 80) -> bytes:
@@ -61,16 +61,6 @@ def shard(path: Path, members: dict[str, bytes | str]) -> Path:
                 told.size = len(content)
                 tar.addfile(told, io.BytesIO(content))
     return path
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
 
 
 def take(engine: Engine, path: Path) -> Imported:

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import build, db, importers
+from corpus_db import build, importers
 from corpus_db.errors import UserError
 from corpus_db.importers import iu_xray
 from corpus_db.importers.base import Files, Record
 from corpus_db.records import CaseRecord
+from tests.corpus_db.importing import rows
 
 REPORTS = [
     ["uid", "MeSH", "Problems", "image", "indication", "comparison", "findings", "impression"],
@@ -97,16 +98,6 @@ def write_annotation(path: Path, entries: list[dict[str, Any]]) -> None:
     parts = {"train": "train", "val": "val", "    ": "test"}
     said = {key: [one for one in entries if one.get("split") == split] for key, split in parts.items()}
     path.write_text(json.dumps(said))
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def cases(place: Path) -> dict[str, CaseRecord]:

@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import build, db, importers
+from corpus_db import build, importers
 from corpus_db.errors import UserError
 from corpus_db.importers import medicat
 from corpus_db.importers.base import Given, Record, Trouble
 from corpus_db.importers.files import Files
 from corpus_db.purge import purge
 from corpus_db.store import MAX_PIXELS, BadImage
+from tests.corpus_db.importing import rows
 
 REAL = pytest.mark.skipif("RGC_REAL_DATA" not in os.environ, reason="RGC_REAL_DATA is not set: no real data to import")
 READERS = {"medicat": medicat.read}
@@ -77,16 +78,6 @@ def images(folder: Path) -> list[tuple[str, str]]:
 
 def troubles(folder: Path) -> list[tuple[str, str]]:
     return [(one.path, one.reason) for one in given(folder) if isinstance(one, Trouble)]
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
 
 
 def test_figures_of_one_paper_are_one_case_with_the_papers_licence(engine: Engine, tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import build, db, importers
+from corpus_db import build, importers
 from corpus_db.errors import UserError
 from corpus_db.importers import mimic_cxr
 from corpus_db.importers.base import Files, Record
 from corpus_db.importers.report_sections import conclusion, sections
 from corpus_db.records import CaseRecord
+from tests.corpus_db.importing import rows
 
 WHOLE = """                                 FINAL REPORT
  EXAMINATION:  CHEST (PA AND LAT)
@@ -95,16 +96,6 @@ def folder(tmp_path: Path) -> Path:
     labels = [["subject_id", "study_id", "Atelectasis", "Edema", "No Finding"], *map(list, LABELS)]
     write_table(made / "mimic-cxr-2.0.0-chexpert.csv", labels)
     return made
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def cases(folder: Path) -> dict[str, CaseRecord]:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import build, db, importers
+from corpus_db import build, importers
 from corpus_db.errors import UserError
 from corpus_db.importers import open_i
 from corpus_db.importers.base import Files, Record
 from corpus_db.records import CaseRecord
+from tests.corpus_db.importing import rows
 
 CXR: dict[str, Any] = {
     "uid": "CXR1",
@@ -74,16 +75,6 @@ def folder(tmp_path: Path) -> Path:
     for level, name in enumerate(("CXR1_1_IM-0001-3001", "CXR1_1_IM-0001-4001", "MPX1006_synpic52425"), 40):
         (made / "images" / f"{name}.png").write_bytes(jpeg(level))
     return made
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def cases(folder: Path) -> list[CaseRecord]:

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import build, db, importers
+from corpus_db import build, importers
 from corpus_db.errors import UserError
 from corpus_db.importers import roco
 from corpus_db.importers.base import Given, Record, Trouble
 from corpus_db.importers.files import Files
+from tests.corpus_db.importing import rows
 
 REAL = pytest.mark.skipif("RGC_REAL_DATA" not in os.environ, reason="RGC_REAL_DATA is not set: no real data to import")
 READERS = {"roco": roco.read}
@@ -65,16 +66,6 @@ def folder(tmp_path: Path) -> Path:
     write_image(made, "data/train/radiology/images/ROCO_00001.jpg", 1)
     write_image(made, "data/train/radiology/images/PMC12_fig-2.jpg", 2)
     return made
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def given(folder: Path) -> list[Given]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import db, importers
+from corpus_db import importers
 from corpus_db.errors import UserError
 from corpus_db.importers import slake
 from corpus_db.importers.base import Files, Record
+from tests.corpus_db.importing import rows
 
 REAL = pytest.mark.skipif("RGC_REAL_DATA" not in os.environ, reason="RGC_REAL_DATA is not set: no real data to import")
 
@@ -43,16 +44,6 @@ def folder(tmp_path: Path) -> Path:
 
 def write(folder: Path, split: str, rows: Any) -> None:
     (folder / f"{split}.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
 
 
 def test_questions_come_in_with_their_language_and_the_image_by_its_folder(engine: Engine, folder: Path) -> None:

@@ -3,16 +3,16 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from corpus_db import db, importers
+from corpus_db import importers
 from corpus_db.errors import UserError
 from corpus_db.importers import vqa_med_2019
 from corpus_db.importers.base import Files, Given, Record, Trouble
+from tests.corpus_db.importing import rows
 
 TRAIN, VAL, TEST = "ImageClef-2019-VQA-Med-Training", "ImageClef-2019-VQA-Med-Validation", "VQAMed2019Test"
 TEST_FILE = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
@@ -45,16 +45,6 @@ def folder(tmp_path: Path) -> Path:
         (made / name).mkdir()
         (made / name / f"synpic{number}.jpg").write_bytes(jpeg(number))
     return made
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
 
 
 def given(folder: Path) -> list[Given]:

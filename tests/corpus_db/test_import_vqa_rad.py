@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 
 from corpus_db import db, importers
 from corpus_db.errors import UserError
 from corpus_db.gather import table
 from corpus_db.importers import engine as importing
+from tests.corpus_db.importing import rows
 
 
 def question(number: int, image: str = "synpic1.jpg", **changes: Any) -> dict[str, Any]:
@@ -41,16 +42,6 @@ def folder(tmp_path: Path) -> Path:
     (made / "trainset.json").write_text(json.dumps([question(1), question(2, "synpic2.jpg", answer=3)]))
     (made / "testset.json").write_text(json.dumps([question(1), question(9, "synpic3.jpg", answer_type="OPEN")]))
     return made
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(statement))]
-
-
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
 
 
 def test_questions_and_images_come_in_and_a_missing_image_is_told(engine: Engine, folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select
 
 from corpus_db import db
 from corpus_db.build import build
@@ -28,6 +28,7 @@ from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Reco
 from corpus_db.importers.engine import Imported, render_imported, take_in
 from corpus_db.purge import purge
 from corpus_db.records import CaseRecord, ImageRecord
+from tests.corpus_db.importing import rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ABOUT = About("trial", "CC0 1.0", "nobody")
@@ -82,19 +83,9 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.fixture
-def engine(fresh_db: str) -> Engine:
-    return db.create(fresh_db)
-
-
 def run(engine: Engine, folder: Path, **options: Any) -> Imported:
     files = Files(folder)
     return take_in(engine, ABOUT, files, records(files), **options)
-
-
-def rows(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
-    with engine.connect() as connection:
-        return [tuple(each) for each in connection.execute(text(statement))]
 
 
 def counts(engine: Engine) -> list[int]:
