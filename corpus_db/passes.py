@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, literal, select, update
 from sqlmodel import SQLModel
 
+from corpus_db.errors import UserError
 from corpus_db.gather import CHUNK
 from corpus_db.ledger import DRIFT, FETCH, NOT_PURGED, Child, Ledger
 from corpus_db.models import now
@@ -21,8 +22,14 @@ STALE = ("ok", "failed", "refused", "skipped", "pending")
 def open_source(engine: Engine, name: str, shape: str, site: str) -> tuple[int, str | None]:
     """The id of a source, made where it is new, and where it was reached before; its site becomes where it is now."""
     with engine.begin() as connection:
-        found = connection.execute(select(SOURCE.c.id, SOURCE.c.site).where(SOURCE.c.name == name)).first()
+        known = select(SOURCE.c.id, SOURCE.c.site, SOURCE.c.shape).where(SOURCE.c.name == name)
+        found = connection.execute(known).first()
         if found is not None:
+            if found.shape != shape:
+                raise UserError(
+                    f"source {name}: this database holds one of that name and of another kind ({found.shape}, not "
+                    f"{shape}); give this one another name (import --name) or another database (--db)"
+                )
             connection.execute(update(SOURCE).where(SOURCE.c.id == found.id).values(site=site))
             return found.id, found.site
         made = insert(SOURCE).values(name=name, shape=shape, site=site).returning(SOURCE.c.id)

@@ -4,6 +4,7 @@ Plain dataclasses and arrays; the database's packages are imported only when a f
 """
 
 import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Version:
     manifest_sha256: str
     database: str  # as a user may read it, without a password
     pairs: tuple[Pair, ...]
+    excluded: tuple[str, ...] = ()  # evaluation sets that it was built without
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,12 @@ def version(key: str | None = None, db: str | None = None) -> Version:
                 select_pairs = select_pairs.where(frozen.c.source.in_(sources))
             rows = connection.execute(select_pairs).mappings()
             pairs = tuple(_pair(root, row) for row in rows)
+            config = select(table("version").c.config).where(table("version").c.id == found.id)
+            excluded = json.loads(connection.execute(config).scalar_one()).get("exclude", ())
         if sources and not pairs:
             raise UserError(f"{key}: version {found.name} holds no pair of that source; see: python cli.py stats")
         told = (found.name, found.manifest_sha256) if not sources else _told(key, found, sources)
-        return Version(*told, shown(engine.url), pairs)
+        return Version(*told, shown(engine.url), pairs, tuple(excluded))
     finally:
         engine.dispose()
 
@@ -109,12 +113,14 @@ def _part(connection: "Connection", key: str | None) -> tuple[str | None, list[s
     from sqlalchemy import select
 
     from corpus_db.gather import table
-    from corpus_db.version import is_known
+    from corpus_db.models import QUESTIONS
+    from corpus_db.version import is_known, resolve
 
     if key is None or is_known(connection, key):
         return key, []
     source = table("source")
-    known = {row.name: row.shape for row in connection.execute(select(source.c.name, source.c.shape))}
+    shapes = select(source.c.name, source.c.shape).where(source.c.shape != QUESTIONS)
+    known = {row.name: row.shape for row in connection.execute(shapes)}
     crawled = sorted(name for name, shape in known.items() if shape == "medpix")
     sources = {name: [name] for name in known} | ({RGC: crawled} if crawled else {})
     before, slash, after = key.rpartition("/")
@@ -122,7 +128,13 @@ def _part(connection: "Connection", key: str | None) -> tuple[str | None, list[s
         if after not in sources:
             raise UserError(f"{key}: no source {after} in this database; there are {', '.join(sorted(sources))}")
         return before, sources[after]
-    return (None, sources[key]) if key in sources else (key, [])
+    if key in sources:
+        return None, sources[key]
+    try:
+        resolve(connection, key)  # tells what there is
+    except UserError as error:
+        raise UserError(f"{error}; sources: {', '.join(sorted(sources)) or 'none'}") from None
+    return key, []
 
 
 def _told(key: str | None, found: Any, sources: Sequence[str]) -> tuple[str, str]:

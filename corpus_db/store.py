@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 100_000_000  # a 10,000 x 10,000 film scan; beyond it a small file may be a decompression bomb
+MAX_SIDE = 65_535  # JPEG's own limit; a line of more is no picture, and what resizes it fails
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "WEBP": "webp", "JPEG2000": "jp2"}
 TEMPORARY = ".part"
 
@@ -56,7 +57,7 @@ def examine(body: bytes) -> StoredImage:
         raise BadImage("too_large")
     try:
         with Image.open(io.BytesIO(body), formats=tuple(EXTENSIONS)) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise BadImage("too_many_pixels")
             form, mode, size = image.format or "", image.mode, image.size
             image.load()

@@ -131,10 +131,13 @@ def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], pro
 def _refuse_leaks(corpora: Sequence[runs.Corpus], db: str | None) -> None:
     """UserError where a corpus holds images of an evaluation set that will test the model."""
     for corpus in corpora:
-        for spec, pairs in leaks(corpus.version, db).items():
+        if found := leaks(corpus.version, db):
+            held = "; ".join(f"{len(pairs)} images of {spec}, the first: {pairs[0]}" for spec, pairs in found.items())
+            without = ",".join(sorted({*corpus.version.excluded, *found}))
+            where = f" --db {db}" if db else ""
             raise UserError(
-                f"version {corpus.version.name} holds {len(pairs)} images of {spec}, the first: {pairs[0]}; "
-                f"make one without them: python cli.py build --exclude {spec}"
+                f"version {corpus.version.name} holds {held}. Make one without: "
+                f"python cli.py build --exclude {without}{where}"
             )
 
 

@@ -1,5 +1,6 @@
 """Published corpora and evaluation sets into the database, from files on disk: one module a corpus."""
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,8 @@ NAMES = (
     "vqa-rad",
 )
 
+_RESERVED = ("rgc", "medpix", "sample", "local")
+
 
 def run(
     engine: "Engine",
@@ -47,6 +50,7 @@ def run(
     from corpus_db.importers.files import Files
 
     importer = _importer(source)
+    check_name(source, name)
     if not path.exists():
         raise UserError(f"{path}: no such folder; give the one that {source} was unpacked into")
     files = Files(path)
@@ -73,6 +77,18 @@ def check(source: str) -> None:
     """UserError for a source that there is no importer of."""
     if source not in NAMES:
         raise UserError(f"{source}: no importer of that name; there are {', '.join(NAMES)}")
+
+
+def check_name(source: str, name: str | None) -> None:
+    """UserError for a name that an imported source cannot bear."""
+    if name is None or name == source:
+        return
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,59}", name):
+        raise UserError(
+            f"--name {name[:80]!r}: give 1 to 60 of a-z, 0-9, dot, dash and underscore, a letter or digit first"
+        )
+    if name in NAMES or name in _RESERVED:
+        raise UserError(f"--name {name}: that name is another source's; give one of your own")
 
 
 def _importer(source: str) -> Any:

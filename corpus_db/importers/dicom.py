@@ -8,6 +8,7 @@ study's structured reports.
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,11 @@ def _inside(files: Files, name: str) -> Iterator[_Place | Trouble]:
         yield _Place(name)
         return
     try:
-        yield from (_Place(name, member) for member in files.members(name))
+        for member, times in Counter(files.members(name)).items():
+            if times == 1:
+                yield _Place(name, member)
+            else:  # which one the name means is not to be told
+                yield Trouble(f"{name}!/{member}", "named_twice")
     except BadImage as bad:
         yield Trouble(name, bad.reason)
     except UserError:

@@ -54,10 +54,22 @@ def _one_of(*values: str) -> Parse:
 _VIEWS = "AP PA LL RL RLD LLD RLO LLO CC MLO ML LM LMO SIO XCC XCCL XCCM ISO FB CV AT TAN LATERAL"
 _DIRECTIONS = "A P L R H F AL AR PL PR AH AF PH PF LH LF RH RF HL HR FL FR"
 _TYPES = "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER MPR M P R I"
+# PS3.3 C.7.3.1.1.1 and C.7.6.3.1.2, retired ones too
+_MODALITIES = (
+    "AR AS ASMT AU BDUS BI BMD CD CF CFM CP CR CS CT CTPROTOCOL DD DF DG DM DOC DR DS DX EC ECG EEG EMG "
+    "EOG EPS ES FA FID FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MS NM OAM OCT OP OPM "
+    "OPR OPT OPTBSV OPTENF OPV OSS OT PA PHOTO PLAN POS PR PT PX REG RESP RF RG RTDOSE RTIMAGE RTINTENT "
+    "RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SEG SM SMR SR SRF ST STAIN TEXTUREMAP TG US VA VF VIDD "
+    "XA XAPROTOCOL XC"
+)
+_PHOTOMETRIC = (
+    "MONOCHROME1 MONOCHROME2 RGB YBR_FULL YBR_FULL_422 YBR_PARTIAL_420 YBR_PARTIAL_422 YBR_ICT YBR_RCT XYB HSV "
+    "ARGB CMYK"
+)
 _YES = _one_of("YES", "NO")
 _SIDE = _one_of("L", "R", "B", "U")
 KEPT: Mapping[str, Parse] = {
-    "Modality": _code,
+    "Modality": _one_of(*_MODALITIES.split()),
     "BodyPartExamined": _body_part,
     "ImageLaterality": _SIDE,
     "Laterality": _SIDE,
@@ -68,7 +80,7 @@ KEPT: Mapping[str, Parse] = {
     "ImageType": _one_of(*_TYPES.split()),
     "BurnedInAnnotation": _YES,
     "LossyImageCompression": _one_of("00", "01"),
-    "PhotometricInterpretation": _code,
+    "PhotometricInterpretation": _one_of("PALETTE COLOR", *_PHOTOMETRIC.split()),
     "Rows": _number,
     "Columns": _number,
     "NumberOfFrames": _number,

@@ -35,6 +35,8 @@ from corpus_db.workers import Pool
 
 BATCH = 256  # records a transaction
 THREADS = 4  # of a worker
+# of a file whose content is not known: what it held before is not gone because of that
+WHOLE_FILES = frozenset(("broken_archive", "encrypted", "unreadable_file", "bad_json", "wrong_shape", "path_traversal"))
 AHEAD = 2  # batches whose images workers are reading while one is written
 SAY_EVERY = 5.0  # seconds
 Say = Callable[[str], None]
@@ -95,6 +97,7 @@ def take_in(
             taker.finish(*waiting.popleft())
             told.count(taker)
     taker.tell_files()
+    ledger.partial |= not taker.records  # an emptied table is more likely an accident than a source that ended
     summary = passes.finish(ledger)
     with engine.begin() as connection:
         _replace_questions(connection, ledger.source_id, taker.questions)
@@ -140,13 +143,13 @@ class _Taker:
     def begin(self, given: Sequence[Given]) -> list[_Image]:
         """Keep the records of a batch, name its images in the ledger; gives the images that are due."""
         records = [one for one in given if isinstance(one, Record)]
-        self._note([one for one in given if isinstance(one, Trouble)])
+        troubles = [one for one in given if isinstance(one, Trouble)]
         for record in records:
             self.records += 1
             for question in record.questions:
-                if question.key in self.questions:
-                    raise UserError(f"{self.files.given}: question {question.key} stands there twice; fetch it anew")
-                self.questions[question.key] = question
+                if self.questions.setdefault(question.key, question) is not question:
+                    troubles.append(Trouble(f"question {question.key}", "named_twice"))
+        self._note(troubles)
         parents = self._keep(records)
         named = [(media, parents.get(record.key)) for record in records for media in record.media]
         media = {one.path: one for one, _ in named if one.key not in self.ledger.withdrawn}
@@ -160,7 +163,7 @@ class _Taker:
     def _keep(self, records: Sequence[Record]) -> dict[str, int]:
         """Write the raw records of a batch; gives the ledger's id of each by its key."""
         bodies = {record.key: record.body for record in records if record.body is not None}
-        paths = {f"{ENCOUNTER}/{quote(key, safe='')}": key for key in bodies}
+        paths = {f"{ENCOUNTER}/{quote(storable(key), safe='')}": key for key in bodies}
         tasks = self.ledger.adopt((Child(path, ENCOUNTER), None) for path in paths)
         outcomes = []
         for task in tasks:
@@ -168,7 +171,7 @@ class _Taker:
             redact(body, self.ledger.withdrawn)
             said = json.dumps(body, ensure_ascii=True, sort_keys=True)
             digest = hashlib.sha256(said.encode()).hexdigest()
-            outcomes.append(Outcome(task, "ok", attempts=1, sha256=digest, key=paths[task.path], body=said))
+            outcomes.append(Outcome(task, "ok", attempts=1, sha256=digest, key=storable(paths[task.path]), body=said))
         if outcomes:
             self.ledger.record(outcomes)
         return {paths[path]: id_ for path, id_ in self.ledger.ids(paths).items()}
@@ -193,6 +196,7 @@ class _Taker:
 
     def _note(self, troubles: Sequence[Trouble]) -> None:
         children = [Child(storable(trouble.path), "file", trouble.reason) for trouble in troubles]
+        self.ledger.partial |= any(trouble.reason in WHOLE_FILES for trouble in troubles)
         self.ledger.adopt((child, None) for child in children)
         self._judge((trouble.path, trouble.reason) for trouble in troubles)
 
@@ -333,13 +337,14 @@ def render_imported(imported: Imported) -> Iterator[str]:
         if imported.questions[name]
     )
     told = [f"{imported.questions.total()} questions ({splits})"] if splits else []
-    if records := imported.records.total() - imported.records["gone"]:
+    if imported.records:
         changes = ", ".join(f"{count} {change}" for change, count in imported.records.items() if count)
-        told.append(f"{records} records ({changes})")
+        told.append(f"{imported.records.total() - imported.records['gone']} records ({changes})")
     told.append(f"{imported.images['ok']} images ({imported.new_images} new)")
     yield f"{imported.source}: {'; '.join(told)}."
     for counts, what in ((imported.images, "images"), (imported.troubles, "rows")):
         for reason, count in sorted(counts.items()):
             if reason != "ok":
                 says = REASONS[reason].says if reason in REASONS else reason
-                yield f"left out    {count} {what}: {says}: {imported.examples[reason]}"
+                example = imported.examples[reason]
+                yield f"left out    {count} {what}: {says}: {example if len(example) < 200 else example[:200] + '...'}"

@@ -10,7 +10,7 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -100,13 +100,19 @@ class Files:
         """(line number, row by column) of a CSV file with a header; None for a row of too many or too few fields."""
         with self.open(name) as file:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            reader = csv.reader(text, delimiter=delimiter)
+            reader = csv.reader(quotes := _Quotes(text), delimiter=delimiter)
             try:
                 header = next(reader, [])
+                before, held = reader.line_num, None
                 for row in reader:
+                    if held is not None:
+                        yield held[0], held[1]
                     whole = len(row) == len(header) and not any("\udc80" <= c <= "\udcff" for v in row for c in v)
-                    if row:
-                        yield reader.line_num, dict(zip(header, row, strict=True)) if whole else None
+                    held = reader.line_num, dict(zip(header, row, strict=True)) if whole else None, before
+                    held, before = held if row else None, reader.line_num
+                if held is not None:  # a quote that never ends makes one row of all that follows
+                    swallowed = held[0] - held[2] > 1 and quotes.count % 2
+                    yield (held[2] + 1, None) if swallowed else (held[0], held[1])
             except csv.Error as error:
                 raise UserError(f"{self.root / name}: line {reader.line_num}: not CSV ({error})") from error
 
@@ -129,6 +135,18 @@ class Files:
         """Of a data file as it lies there."""
         with open(inside(self.root, name), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Quotes:
+    """Lines, and how many quotes have been in them."""
+
+    def __init__(self, lines: Iterable[str]):
+        self.lines, self.count = lines, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.lines:
+            self.count += line.count('"')
+            yield line
 
 
 def _nothing(_: str) -> None:
@@ -242,4 +260,9 @@ def _zip(path: Path, _changed: int) -> zipfile.ZipFile:
 def _tar(path: Path, _changed: int) -> tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]:
     """An archive that is not packed, so that its members can be reached one by one, and they by name."""
     archive = tarfile.open(path, "r:")  # noqa: SIM115 - kept open by the cache
-    return archive, {told.name: told for told in archive}
+    members = {told.name: told for told in archive}
+    with open(path, "rb") as file:  # tarfile takes a damaged header, or the end of the file, for the archive's end
+        file.seek(archive.offset)
+        if not (rest := file.read(1024)) or rest.strip(b"\0"):
+            raise tarfile.ReadError("no end of the archive where its members end")
+    return archive, members

@@ -54,17 +54,23 @@ def records(files: Files) -> Iterator[Given]:
         raise UserError(f"{files.given}: neither a table of captions ({', '.join(_TABLES)}) nor a .tar is here")
     cases: dict[str, list[tuple[Row, Media]]] = defaultdict(list)
     seen: set[str] = set()
-    captions = False
+    captions = broken = False
     for place, row, media in _rows(files, name) if name else _packed(files, shards):
         if not isinstance(row, dict) or media is None:
+            broken |= row == "broken_archive"
             yield Trouble(place, row if isinstance(row, str) else "bad_row")
         elif media.key in seen:
             yield Trouble(place, "bad_row")
         else:
             seen.add(media.key)
+            try:
+                told = _json(row)
+            except RecursionError:  # lists in lists in lists
+                yield Trouble(place, "bad_row")
+                continue
             captions = captions or _said(row, "caption") is not None
-            cases[_case(row, name, media)].append((_json(row), media))
-    if not captions:
+            cases[_case(row, name, media)].append((told, media))
+    if not captions and not broken:
         what = " or ".join(f"{kind} ({', '.join(_COLUMNS[kind])})" for kind in ("image", "caption"))
         raise UserError(f"{files.given}: no row has both an image and a caption; columns are looked for as {what}")
     for key, rows in cases.items():

@@ -41,10 +41,10 @@ def records(files: Files) -> Iterator[Given]:
         raise UserError(f"{files.root / name}: not a list of cases; fetch MedPix 2.0 anew")
     images: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for place, row in _rows(files):
-        if row is None or not (row.get("case") and row.get("image")):
+        if row is None or not (text(row, "case") and text(row, "image")):
             yield Trouble(place, "bad_row")
         else:
-            images[row["case"]].append(row)
+            images[str(row["case"])].append(row)
     for number, case in enumerate(cases, 1):
         key = text(case, "U_id") if isinstance(case, dict) else None
         if key is None:

@@ -14,6 +14,7 @@ from typing import Any
 from corpus_db.errors import UserError
 from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, stem, text
 from corpus_db.split import split_of
+from corpus_db.text import storable
 
 ABOUT = About("sample-truth", "MIT", "Truth of a synthetic sample: drawn, of no patient", pairs=False)
 CRAWLED = "sample"  # as a crawl names the source of the sample's cases
@@ -153,4 +154,4 @@ def _differs(kind: str, truth: Any, other: Any) -> bool:
 
 
 def _draw(words: str) -> int:
-    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(storable(words).encode()).digest()[:8], "big")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, folded, stem
+from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, folded, stem
 from corpus_db.text import storable
 
 ABOUT = About(
@@ -36,24 +36,25 @@ def records(files: Files) -> Iterator[Given]:
 
 def _published_file(files: Files) -> str:
     for name in files.matching("*.json"):
-        rows = _rows(files, name)
-        if rows and "phrase_type" in rows[0] and "qid" in rows[0]:
+        rows = files.json(name)
+        first = rows[0] if isinstance(rows, list) and rows else None
+        if isinstance(first, dict) and "phrase_type" in first and "qid" in first:
             return name
     raise UserError(f"{files.given}: neither trainset.json and testset.json nor VQA-RAD's published JSON file is here")
 
 
 def _rows(files: Files, name: str) -> list[Any]:
     rows = files.json(name)
-    if not (isinstance(rows, list) and all(isinstance(row, dict) for row in rows)):
+    if not isinstance(rows, list) or not any(isinstance(row, dict) for row in rows):
         raise UserError(f"{files.root / name}: not a list of questions; fetch VQA-RAD anew")
     return rows
 
 
 def _questions(files: Files, name: str, prefix: str, split: str | None) -> Iterator[Given]:
     for number, row in enumerate(_rows(files, name), 1):
-        missing = [field for field in _NEEDED if row.get(field) in (None, "")]
-        if missing:
-            raise UserError(f"{files.root / name}: question {number} has no {', '.join(missing)}; fetch VQA-RAD anew")
+        if not isinstance(row, dict) or any(row.get(field) in (None, "") for field in _NEEDED):
+            yield Trouble(f"{name}:{number}", "bad_row")
+            continue
         phrase = str(row.get("phrase_type") or "")
         image = storable(str(row["image_name"]))
         media = Media(key=stem(image), name=stem(image), file=prefix + image)

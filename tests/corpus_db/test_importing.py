@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine, select
 
-from corpus_db import db
+from corpus_db import db, importers
 from corpus_db.build import build
 from corpus_db.errors import UserError
 from corpus_db.gather import joined, table
@@ -28,6 +28,7 @@ from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Reco
 from corpus_db.importers.engine import Imported, render_imported, take_in
 from corpus_db.purge import purge
 from corpus_db.records import CaseRecord, ImageRecord
+from corpus_db.store import BadImage
 from tests.corpus_db.importing import rows
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -126,6 +127,61 @@ def test_two_folders_of_one_layout_are_two_sources_under_two_names(engine: Engin
     assert rows(engine, "SELECT name, shape FROM source ORDER BY 1") == [("other", "trial"), ("trial", "trial")]
     made = build(engine, {"trial": read}, audited=False)
     assert made.sources == ["other", "trial"] and made.by_status == {"kept": 7}
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a:b", "a/b", "a\nb", "../x", "rgc", "vqa-rad", "medpix", "-x", "A", "a" * 61]
+)
+def test_a_name_that_means_something_else_is_refused(engine: Engine, folder: Path, name: str) -> None:
+    with pytest.raises(UserError, match="--name") as caught:
+        importers.run(engine, "medpix2", folder, name=name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_of_a_source_of_another_kind_is_refused_and_leaves_it_alone(engine: Engine, folder: Path) -> None:
+    run(engine, folder, name="mine")
+    with pytest.raises(UserError, match=r"source mine: .* of another kind \(trial, not medpix2\)"):
+        take_in(engine, medpix2.ABOUT, Files(folder), [], name="mine")
+    assert rows(engine, "SELECT shape, licence FROM source") == [("trial", "CC0 1.0")]
+
+
+def test_an_emptied_table_or_an_unreadable_archive_makes_nothing_gone(engine: Engine, folder: Path) -> None:
+    run(engine, folder)
+    whole = list(records(Files(folder)))
+    put(folder, [])
+    assert told(run(engine, folder)) == "trial: 0 images (0 new)."
+    take_in(engine, ABOUT, Files(folder), [Trouble("a.zip", "broken_archive"), *whole[:2]])
+    assert rows(engine, "SELECT count(*) FROM \"fetch\" WHERE status = 'gone'") == [(0,)]
+    take_in(engine, ABOUT, Files(folder), whole[:2])
+    assert rows(engine, "SELECT count(*) FROM \"fetch\" WHERE status = 'gone'") == [(8,)]
+
+
+def test_a_quote_that_never_ends_swallows_no_rows_in_silence(tmp_path: Path) -> None:
+    def read_rows(text: str) -> list[Any]:
+        (tmp_path / "t.csv").write_text(text)
+        return list(Files(tmp_path).rows("t.csv"))
+
+    assert read_rows('a,b\n1,"open\n2,x\n3,y\n') == [(2, None)]
+    whole = read_rows('a,b\n1,"two\nlines"\n2,5" tube\n3,y')
+    assert [row and row["b"] for _, row in whole] == ["two\nlines", '5" tube', "y"]
+
+
+@pytest.mark.parametrize("damage", ["cut at a header", "cut inside a header", "a broken header"])
+def test_a_tar_that_does_not_end_where_its_members_do_is_damaged(folder: Path, damage: str) -> None:
+    with tarfile.open(folder / "s.tar", "w") as file:
+        for number in range(4):
+            info = tarfile.TarInfo(f"{number}.png")
+            info.size = 600
+            file.addfile(info, io.BytesIO(bytes(600)))
+    body = bytearray((folder / "s.tar").read_bytes())
+    second = 512 + 1024
+    if damage == "a broken header":
+        body[second : second + 300] = b"\x07" * 300
+    else:
+        del body[second + (100 if "inside" in damage else 0) :]
+    (folder / "s.tar").write_bytes(bytes(body))
+    with pytest.raises(BadImage, match="broken_archive"):
+        Files(folder).members("s.tar")
 
 
 def test_what_changed_is_taken_anew_and_what_changed_is_told(engine: Engine, folder: Path) -> None:

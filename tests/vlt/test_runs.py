@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -166,12 +167,15 @@ def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name,
 
 
 def test_a_corpus_that_holds_images_of_a_test_set_is_refused_with_what_to_do(tmp_path, monkeypatch):
-    made = corpus.version(tmp_path / "images")
+    made = replace(corpus.version(tmp_path / "images"), excluded=("slake:test",))
     monkeypatch.setattr(start, "version", lambda key, db: made)
-    monkeypatch.setattr(start, "leaks", lambda version, db: {"vqa-rad:test": ["test/1 vqa-rad:test (bytes)"]})
-    done = run("pretrain", "--name", "one")
+    held = {"vqa-rad:test": ["test/1 vqa-rad:test (bytes)"], "vqa-med-2019:test": ["test/2 ...", "test/3 ..."]}
+    monkeypatch.setattr(start, "leaks", lambda version, db: held)
+    done = run("pretrain", "--name", "one", "--db", "a.db")
     assert done.exit_code == 1 and "holds 1 images of vqa-rad:test, the first: test/1" in done.stderr
-    assert "build --exclude vqa-rad:test" in done.stderr and not (tmp_path / "runs").exists()
+    # all at once, and what the version was built without already
+    assert "build --exclude slake:test,vqa-med-2019:test,vqa-rad:test --db a.db" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_files_of_weights_that_do_not_fit_cost_a_run_neither_its_name_nor_a_traceback(tmp_path, monkeypatch):
