@@ -46,13 +46,8 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="End at the first row or file that is missing or broken.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that read images  [default: one a core]")
-@click.option(
-    "--fetch",
-    is_flag=False,
-    flag_value="",
-    metavar="[MIRROR]",
-    help="roco: then fetch missing images out of PubMed Central's packages, a request a second.",
-)
+@click.option("--fetch", is_flag=True, help="roco: then fetch missing images from PubMed Central, a request a second.")
+@click.option("--mirror", metavar="URL", help="A server with PubMed Central's folders, for --fetch.")
 @click.option("--name", help="What the database calls it, for several of one layout  [default: SOURCE]")
 @json_option
 @database_option
@@ -61,7 +56,8 @@ def import_(
     path: Path,
     strict: bool,
     workers: int | None,
-    fetch: str | None,
+    fetch: bool,
+    mirror: str | None,
     name: str | None,
     as_json: bool,
     db: str | None,
@@ -85,11 +81,13 @@ def import_(
     from rgc import packages
 
     importers.check(source)
-    if fetch is not None and source != "roco":
+    if (fetch or mirror) and source != "roco":
         raise click.UsageError(f"--fetch: {source} names no packages to fetch its images from; roco does")
+    if mirror and not fetch:
+        raise click.UsageError("--mirror goes with --fetch")
     with filling(db, source) as engine:
         imported = importers.run(engine, source, path, strict, workers, name, notice)
-        fetched = None if fetch is None else packages.fetch(engine, name or source, fetch or None, None, notice)
+        fetched = packages.fetch(engine, name or source, mirror, None, notice) if fetch else None
     told = vars(imported) | ({"fetched": vars(fetched)} if fetched else {})
     show(imported if not as_json else told, as_json, render_imported)
     if fetched and not as_json:

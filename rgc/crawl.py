@@ -90,7 +90,10 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
     if name == "medpix":
         yield Site("medpix", MEDPIX, settings.EXTRA_HOSTS)
     elif name == "open-i" or name.startswith("open-i+"):
-        base = at_url(name.partition("+")[2] or open_i.BASE).base
+        try:
+            base = at_url(name.partition("+")[2] or open_i.BASE).base
+        except UserError:
+            raise UserError(f"{name}: not a site; give open-i, or open-i+http://127.0.0.1:8765") from None
         yield Site("open-i", base, settings.EXTRA_HOSTS, OPEN_I)
     elif name == "sample":
         from rgc.phantom import Recipe, generate, serving

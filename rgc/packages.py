@@ -66,7 +66,10 @@ def fetch(engine: Engine, source: str, mirror: str | None, limit: int | None, sa
     `mirror`: a server that has the same folders. Interrupted, the same call goes on. The caller holds `db.exclusive`.
     Raises UserError where the site is away, or the source names no package.
     """
-    site = at_url(mirror or PMC)
+    try:
+        site = at_url(mirror or PMC)
+    except UserError:
+        raise UserError(f"--mirror {mirror}: not an address; give one as http://127.0.0.1:8765") from None
     wanted = _wanted(engine, source)
     found = Fetched()
     if not wanted:

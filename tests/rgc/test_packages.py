@@ -88,7 +88,7 @@ def test_each_package_is_asked_for_once_and_its_figures_become_the_rows_images(m
     answers[path_of("PMC1")] = package(a=png(1), b=b"no image", other=png(9))
     answers[path_of("PMC2")] = [503, 503, package(c=png(2))]
     db = tmp_path / "a.db"
-    done = take(folder, db, "--fetch", address)
+    done = take(folder, db, "--fetch", "--mirror", address)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["fetched"] == {
         "packages": 3,
@@ -105,11 +105,11 @@ def test_again_only_what_is_missing_is_asked_for_and_an_import_keeps_what_was_fe
     answers[path_of("PMC1")] = package(a=png(1), b=png(3), lost=png(4))
     answers[path_of("PMC2")] = [503]
     db = tmp_path / "a.db"
-    take(folder, db, "--fetch", address)
+    take(folder, db, "--fetch", "--mirror", address)
     assert reasons(db) == {"ok": 3, "http_5xx": 1, "http_404": 1}
     answers[path_of("PMC2")] = package(c=png(2))
     asked.clear()
-    assert json.loads(take(folder, db, "--fetch", address).stdout)["fetched"]["images"]["ok"] == 1
+    assert json.loads(take(folder, db, "--fetch", "--mirror", address).stdout)["fetched"]["images"]["ok"] == 1
     assert asked.count(path_of("PMC1")) == 0 and reasons(db)["ok"] == 4
     assert take(folder, db).returncode == 0
     assert reasons(db)["ok"] == 4
@@ -120,7 +120,7 @@ def test_robots_are_obeyed_and_a_site_that_is_away_ends_it_in_one_line(mirror, f
     answers["/robots.txt"] = b"User-agent: *\nDisallow: /pub/\n"
     answers[path_of("PMC1")] = package(a=png(1))
     db = tmp_path / "a.db"
-    take(folder, db, "--fetch", address)
+    take(folder, db, "--fetch", "--mirror", address)
     assert reasons(db) == {"robots": 5} and asked == ["/robots.txt"]
     for source in ("medpix2", "folder"):
         done = cli("import", source, folder, "--fetch", "--db", db)
