@@ -4,12 +4,11 @@ An importer is a module with ABOUT, `records(files)` and, where its source bring
 `Reader` of what `records` gave. It reads its source's files through `Files` alone and opens no image: it names them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from corpus_db.importers.files import Files
-from corpus_db.records import CaseRecord, TopicRecord
 from corpus_db.text import storable
 
 ENCOUNTER = "encounter"  # the ledger's kind of a case, whatever its source calls it
@@ -87,17 +86,6 @@ class Trouble:
 Given = Record | Trouble
 
 
-class Importer(Protocol):
-    """A module of this package."""
-
-    ABOUT: About
-
-    def records(self, files: Files) -> Iterator[Given]: ...
-
-
-Read = Callable[[str, object], CaseRecord | TopicRecord | None]
-
-
 def folded(value: Any) -> str:
     """Text without stray spaces ("CLOSED "); some answers are numbers."""
     return " ".join(storable(str("" if value is None else value)).split())
@@ -123,7 +111,6 @@ __all__ = [
     "About",
     "Files",
     "Given",
-    "Importer",
     "Media",
     "QuestionRecord",
     "Record",

@@ -100,7 +100,8 @@ def take_in(
     ledger.partial |= not taker.records  # an emptied table is more likely an accident than a source that ended
     summary = passes.finish(ledger)
     with engine.begin() as connection:
-        _replace_questions(connection, ledger.source_id, taker.questions)
+        if taker.records:
+            _replace_questions(connection, ledger.source_id, taker.questions)
         return _imported(connection, about, ledger, taker, summary)
 
 
