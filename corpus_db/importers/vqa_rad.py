@@ -45,7 +45,7 @@ def _published_file(files: Files) -> str:
 
 def _rows(files: Files, name: str) -> list[Any]:
     rows = files.json(name)
-    if not isinstance(rows, list) or not any(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list) or (rows and not any(isinstance(row, dict) for row in rows)):
         raise UserError(f"{files.root / name}: not a list of questions; fetch VQA-RAD anew")
     return rows
 

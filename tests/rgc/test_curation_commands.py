@@ -35,7 +35,7 @@ def built(crawled, tmp_path_factory):
     question = {"qid": 1, "question": "What?", "answer": "This", "image_name": f"{name}{path.suffix}"}
     (folder / "vqa" / "trainset.json").write_text("[]")
     (folder / "vqa" / "testset.json").write_text(json.dumps([question]))
-    assert "vqa-rad: 1 questions (test 1); 1 images." in run("import", "vqa-rad", folder / "vqa")
+    assert "vqa-rad: 1 questions (test 1); 1 images (1 new)." in run("import", "vqa-rad", folder / "vqa")
     assert "excluded" in run("build", "--name", "clean", "--exclude", "vqa-rad:test")
     return folder
 

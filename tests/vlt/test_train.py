@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from corpus_db.read import UserError
 from tests.vlt import corpus, tiny
-from vlt import checkpoint, device, optim, train
+from vlt import checkpoint, device, optim, runs, train
 from vlt.augment import DRAWS, augment
 from vlt.device import Place
 from vlt.norm import BatchNorm
@@ -155,9 +155,8 @@ def test_another_error_is_not_taken_for_one_of_memory(tmp_path, monkeypatch):
 
 
 def test_without_a_val_split_it_learns_and_says_that_nothing_is_evaluated(tmp_path):
-    run, corpora = corpus.begun(tmp_path, steps=1)
-    pairs = tuple(pair for pair in corpora[0].version.pairs if pair.split == "train")
-    corpora = [replace(corpora[0], version=replace(corpora[0].version, pairs=pairs))]
+    corpora = [runs.Corpus(corpus.version(tmp_path / "images", val=0))]
+    run = runs.create(tmp_path / "runs" / "run", corpus.config(steps=1), corpora, tiny.TOKENIZER)
     said = []
     pretrain(run, corpora, said.append)
     assert any("no val split" in line for line in said)
