@@ -263,21 +263,7 @@ class Ledger:
             for child in outcome.children:
                 row = self.child_row(child, parent, seen)
                 (settled if child.reason else rows).setdefault(child.path, row)
-        if rows:
-            add = self.inserts(FETCH)
-            fresh = {name: add.excluded[name] for name in ("crawl_id", "due", "parent_id", "rank", "last_seen")}
-            earlier = (FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)) & NOT_PURGED
-            add = add.on_conflict_do_update(index_elements=["source_id", "path"], set_=fresh, where=earlier)
-            connection.execute(add, list(rows.values()))
-        if settled:
-            add = self.inserts(FETCH)
-            names = ("crawl_id", "due", "parent_id", "status", "reason", "change", "last_seen")
-            add = add.on_conflict_do_update(
-                index_elements=["source_id", "path"],
-                set_={name: add.excluded[name] for name in names},
-                where=NOT_PURGED,
-            )
-            connection.execute(add, list(settled.values()))
+        self._add(connection, list(rows.values()), list(settled.values()))
 
     def adopt(self, children: Iterable[tuple[Child, int | None]]) -> list[Task]:
         """Add resources, each with its parent's id, to this pass; gives those that are due, in the order given."""
@@ -285,22 +271,25 @@ class Ledger:
         seen = now()
         for child, parent in children:
             rows.setdefault(child.path, self.child_row(child, parent, seen))
-        names = ("crawl_id", "due", "parent_id", "rank", "last_seen")
-        for settled, also in ((False, ()), (True, ("status", "reason", "change"))):
-            chosen = [row for row in rows.values() if row["due"] != settled]
-            add = self.inserts(FETCH)
-            add = add.on_conflict_do_update(
-                index_elements=["source_id", "path"],
-                set_={name: add.excluded[name] for name in (*names, *also)},
-                where=(FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)) & NOT_PURGED,
-            )
-            with self.engine.begin() as connection:
-                for some in _chunks(chosen):
-                    connection.execute(add, some)
-        due = (FETCH.c.crawl_id == self.crawl_id) & FETCH.c.due
+        with self.engine.begin() as connection:
+            due, settled = ([row for row in rows.values() if row["due"] == wanted] for wanted in (True, False))
+            self._add(connection, due, settled)
+        is_due = (FETCH.c.crawl_id == self.crawl_id) & FETCH.c.due
         columns = [FETCH.c[name] for name in Task._fields]
-        tasks = {row.path: Task(*row) for row in self._of_paths(list(rows), columns, due)}
+        tasks = {row.path: Task(*row) for row in self._of_paths(list(rows), columns, is_due)}
         return [tasks[path] for path in rows if path in tasks]
+
+    def _add(self, connection: Connection, due: Sequence[dict[str, Any]], settled: Sequence[dict[str, Any]]) -> None:
+        """Write rows into this pass: due ones that it does not hold yet, and settled ones whatever they were."""
+        earlier = (FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)) & NOT_PURGED
+        fresh = ("crawl_id", "due", "parent_id", "rank", "last_seen")
+        told = ("crawl_id", "due", "parent_id", "status", "reason", "change", "last_seen")
+        for rows, names, where in ((due, fresh, earlier), (settled, told, NOT_PURGED)):
+            if rows:
+                add = self.inserts(FETCH)
+                values = {name: add.excluded[name] for name in names}
+                keys = ["source_id", "path"]
+                connection.execute(add.on_conflict_do_update(index_elements=keys, set_=values, where=where), list(rows))
 
     def ids(self, paths: Iterable[str]) -> dict[str, int]:
         """The ledger's id of each path that it knows."""

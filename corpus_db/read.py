@@ -4,7 +4,6 @@ Plain dataclasses and arrays; the database's packages are imported only when a f
 """
 
 import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from corpus_db.workers import mapped
 if TYPE_CHECKING:
     import numpy as np
     from sqlalchemy import Connection, Engine
+
+    from corpus_db.version import VersionRow
 
 __all__ = ["Pair", "Question", "UserError", "Version", "image", "leaks", "mapped", "packs", "questions", "version"]
 RGC = "rgc"  # the name of all that was crawled of MedPix, among sources
@@ -84,60 +85,54 @@ def version(key: str | None = None, db: str | None = None) -> Version:
 
     from corpus_db.db import image_root, shown
     from corpus_db.gather import table
-    from corpus_db.version import resolve
 
     engine = _engine(db)
     try:
         root, frozen = image_root(engine.url), table("version_pair")
         wanted = [frozen.c[name] for name in Pair.__dataclass_fields__]
         with engine.connect() as connection:
-            name, sources = _part(connection, key)
-            found = resolve(connection, name)
+            found, sources = _part(connection, key)
             select_pairs = select(*wanted).where(frozen.c.version_id == found.id).order_by(frozen.c.pair_id)
             if sources:
                 select_pairs = select_pairs.where(frozen.c.source.in_(sources))
             rows = connection.execute(select_pairs).mappings()
             pairs = tuple(_pair(root, row) for row in rows)
-            config = select(table("version").c.config).where(table("version").c.id == found.id)
-            excluded = json.loads(connection.execute(config).scalar_one()).get("exclude", ())
         if sources and not pairs:
             raise UserError(f"{key}: version {found.name} holds no pair of that source; see: python cli.py stats")
-        told = (found.name, found.manifest_sha256) if not sources else _told(key, found, sources)
-        return Version(*told, shown(engine.url), pairs, tuple(excluded))
+        name, digest = _told(key, found, sources) if sources else (found.name, found.manifest_sha256)
+        return Version(name, digest, shown(engine.url), pairs, tuple(found.config.get("exclude", ())))
     finally:
         engine.dispose()
 
 
-def _part(connection: "Connection", key: str | None) -> tuple[str | None, list[str]]:
+def _part(connection: "Connection", key: str | None) -> "tuple[VersionRow, list[str]]":
     """The version that a key names, and the sources of it; none: all."""
     from sqlalchemy import select
 
     from corpus_db.gather import table
     from corpus_db.models import QUESTIONS
-    from corpus_db.version import is_known, resolve
+    from corpus_db.version import resolve
 
-    if key is None or is_known(connection, key):
-        return key, []
+    try:
+        return resolve(connection, key), []
+    except UserError as error:
+        if key is None:
+            raise
+        unknown = error
     source = table("source")
     shapes = select(source.c.name, source.c.shape).where(source.c.shape != QUESTIONS)
     known = {row.name: row.shape for row in connection.execute(shapes)}
     crawled = sorted(name for name, shape in known.items() if shape == "medpix")
     sources = {name: [name] for name in known} | ({RGC: crawled} if crawled else {})
     before, slash, after = key.rpartition("/")
-    if slash:
-        if after not in sources:
-            raise UserError(f"{key}: no source {after} in this database; there are {', '.join(sorted(sources))}")
-        return before, sources[after]
-    if key in sources:
-        return None, sources[key]
-    try:
-        resolve(connection, key)  # tells what there is
-    except UserError as error:
-        raise UserError(f"{error}; sources: {', '.join(sorted(sources)) or 'none'}") from None
-    return key, []
+    if slash and after not in sources:
+        raise UserError(f"{key}: no source {after} in this database; there are {', '.join(sorted(sources))}")
+    if after not in sources:
+        raise UserError(f"{unknown}; sources: {', '.join(sorted(sources)) or 'none'}")
+    return resolve(connection, before if slash else None), sources[after]
 
 
-def _told(key: str | None, found: Any, sources: Sequence[str]) -> tuple[str, str]:
+def _told(key: str | None, found: "VersionRow", sources: Sequence[str]) -> tuple[str, str]:
     """The name and the hash of a version's part: equal for equal parts of equal versions."""
     name = key if key and "/" in key else f"{found.name}/{key}"
     return name, hashlib.sha256(f"{found.manifest_sha256} {' '.join(sources)}".encode()).hexdigest()

@@ -120,11 +120,6 @@ def resolve(connection: Connection, key: str | None) -> VersionRow:
     raise UserError(f"{shown(key[:80])}: no such version; there are (newest first): {names}")
 
 
-def is_known(connection: Connection, key: str) -> bool:
-    """Whether a key names a version, by name, tag or hash."""
-    return not UNSTORABLE.search(key) and bool(_ids_of(connection, key))
-
-
 def use(engine: Engine, key: str) -> VersionRow:
     """Make a version the current one: `rgc` and `caption_fts` then show it. The caller holds `db.exclusive`."""
     with engine.begin() as connection:

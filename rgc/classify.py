@@ -10,6 +10,7 @@ from time import time
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 from corpus_db.ledger import Child, Outcome, Task
+from corpus_db.reasons import REASONS
 from corpus_db.records import CaseRecord
 from corpus_db.tombstones import redact
 from rgc import open_i
@@ -22,6 +23,7 @@ CASE_PATH = "/rest/encounter.json?encounterID="
 TOPIC_PATH = "/rest/topic.json?topicID="
 LOOKUP_PATH = "/rest/image.json?imageID="
 ROOTS = tuple(Child(f"{LIST_PATH}{letter}", "list") for letter in "abcdefghijklmnopqrstuvwxyz")
+REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 5
 
 
@@ -44,17 +46,19 @@ def classify(answer: Answer, site: Site, withdrawn: AbstractSet[str] = frozenset
     outcome = Outcome(answer.task, "failed", http_status=answer.status, attempts=answer.attempts)
     if answer.status == 304 and answer.task.sha256:
         outcome.status = "ok"
-    elif answer.status in (404, 410):
-        outcome.status, outcome.reason = "gone", f"http_{answer.status}"
-    elif answer.status in (408, 425, 429):
-        outcome.reason = f"http_{answer.status}"
-    elif answer.status >= 500:
-        outcome.reason = "http_5xx"
     elif answer.status != 200:
-        outcome.reason = "http_error"
+        outcome.reason = refusal(answer.status)
+        outcome.status = REASONS[outcome.reason].status
     else:
         _read_body(answer, site, outcome, withdrawn)
     return outcome
+
+
+def refusal(status: int) -> str:
+    """The ledger's word for an answer of another status than 200."""
+    if f"http_{status}" in REASONS:
+        return f"http_{status}"
+    return "http_5xx" if status >= 500 else "http_error"
 
 
 def _read_body(answer: Answer, site: Site, outcome: Outcome, withdrawn: AbstractSet[str]) -> None:

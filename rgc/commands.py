@@ -87,7 +87,7 @@ def import_(
         raise click.UsageError("--mirror goes with --fetch")
     with filling(db, source) as engine:
         imported = importers.run(engine, source, path, strict, workers, name, notice)
-        fetched = packages.fetch(engine, name or source, mirror, None, notice) if fetch else None
+        fetched = packages.fetch(engine, name or source, mirror, notice) if fetch else None
     told = vars(imported) | ({"fetched": vars(fetched)} if fetched else {})
     show(imported if not as_json else told, as_json, render_imported)
     if fetched and not as_json:

@@ -31,6 +31,7 @@ from corpus_db.reasons import REASONS, is_transient
 from corpus_db.store import MAX_BYTES, BadImage, ImageStore
 from corpus_db.tombstones import refused_bytes
 from rgc import settings
+from rgc.classify import REDIRECTS, refusal
 from rgc.site import Refused, Site, at_url
 
 PMC = "https://ftp.ncbi.nlm.nih.gov"  # what its ftp addresses answer over HTTP
@@ -60,7 +61,7 @@ class Fetched:
     images: Counter[str] = field(default_factory=Counter)  # ok, or a reason
 
 
-def fetch(engine: Engine, source: str, mirror: str | None, limit: int | None, say: Say) -> Fetched:
+def fetch(engine: Engine, source: str, mirror: str | None, say: Say) -> Fetched:
     """Ask for the packages of all images of a source that are missing, or failed for a reason that may pass.
 
     `mirror`: a server that has the same folders. Interrupted, the same call goes on. The caller holds `db.exclusive`.
@@ -79,10 +80,9 @@ def fetch(engine: Engine, source: str, mirror: str | None, limit: int | None, sa
         store = ImageStore(db.image_root(engine.url), refused_bytes(connection))
     ledger = _ledger(engine, source)
     asker = _Asker(site)
-    packages = sorted(wanted)[:limit]
-    say(f"{len(packages)} packages of {site.base} hold {sum(len(wanted[path]) for path in packages)} missing images")
+    say(f"{len(wanted)} packages of {site.base} hold {sum(map(len, wanted.values()))} missing images")
     unanswered, told = 0, time.monotonic()
-    for path in packages:
+    for path in sorted(wanted):
         body = asker.get(path)
         found.packages += 1
         outcomes = list(_outcomes(wanted[path], body, store))
@@ -93,7 +93,7 @@ def fetch(engine: Engine, source: str, mirror: str | None, limit: int | None, sa
             raise UserError(f"{site.base}: stopped answering ({REASONS[str(body)].says}); the same command goes on")
         if time.monotonic() - told > SAY_EVERY:
             told = time.monotonic()
-            say(f"{found.packages} of {len(packages)} packages, {found.images['ok']} images")
+            say(f"{found.packages} of {len(wanted)} packages, {found.images['ok']} images")
     return found
 
 
@@ -202,7 +202,7 @@ class _Asker:
 
     def get(self, path: str) -> bytes | str:
         """The body of an answer, or the reason why there is none, after some attempts where it may pass."""
-        if not self.rules.can_fetch("rgc-vlt", self.site.url(path)):
+        if not self.rules.can_fetch(settings.ROBOT, self.site.url(path)):
             return "robots"
         answer: bytes | str = ""
         for attempt in range(settings.MAX_ATTEMPTS):
@@ -221,20 +221,13 @@ class _Asker:
                 body = response.read(MAX_PACKAGE + 1)
             return body if len(body) <= MAX_PACKAGE else "too_large"
         except HTTPError as error:
-            return _status(error.code)
+            return "redirect_away" if error.code in REDIRECTS else refusal(error.code)
         except IncompleteRead:
             return "short_body"
         except (URLError, OSError, HTTPException) as error:
             return _lost(getattr(error, "reason", error))
         finally:
             self.last = time.monotonic()
-
-
-def _status(code: int) -> str:
-    known = f"http_{code}"
-    if known in REASONS:
-        return known
-    return "http_5xx" if code >= 500 else "redirect_away" if code in (301, 302, 303, 307, 308) else "http_error"
 
 
 def _lost(error: Any) -> str:

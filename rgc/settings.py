@@ -5,6 +5,7 @@ from typing import Any
 
 from rgc.site import Site
 
+ROBOT = "rgc-vlt"  # the name that robots.txt may call
 CONTACT = os.environ.get("RGC_CONTACT", "no contact set")
 DELAY_S = float(os.environ.get("RGC_DELAY", "1.0"))  # between two requests to a public site; AutoThrottle may raise it
 EXTRA_HOSTS = frozenset(os.environ.get("RGC_IMAGE_HOSTS", "").split())
@@ -36,7 +37,7 @@ def scrapy_settings(site: Site) -> dict[str, Any]:
     shared = {
         "USER_AGENT": user_agent(),
         "ROBOTSTXT_OBEY": True,
-        "ROBOTSTXT_USER_AGENT": "rgc-vlt",
+        "ROBOTSTXT_USER_AGENT": ROBOT,
         "COOKIES_ENABLED": False,
         "TELNETCONSOLE_ENABLED": False,
         "CONCURRENT_ITEMS": 1,  # Scrapy starts this many tasks for each response, and ours yields one item

@@ -17,7 +17,7 @@ from corpus_db.ledger import Ledger, Outcome
 from corpus_db.reasons import REASONS, is_transient
 from corpus_db.store import ImageStore
 from rgc import settings
-from rgc.classify import MAX_REDIRECTS, OPEN_I, Answer, classify, redirect, retry_after
+from rgc.classify import MAX_REDIRECTS, OPEN_I, REDIRECTS, Answer, classify, redirect, retry_after
 from rgc.frontier import Frontier, Try
 from rgc.parse import missing_fields
 from rgc.pipelines import Arrival
@@ -116,7 +116,7 @@ class CaseSpider(Spider):
         headers = {
             name.decode("latin-1").lower(): values[-1].decode("latin-1") for name, values in response.headers.items()
         }
-        if response.status in (301, 302, 303, 307, 308):
+        if response.status in REDIRECTS:
             return self.follow(attempt, headers.get("location", ""), response.status)
         answer = Answer(attempt.task, response.status, headers, response.body, attempt.attempt)
         outcome = classify(answer, self.site, self.ledger.withdrawn)

@@ -106,6 +106,11 @@ def text(row: Mapping[str, Any], *names: str) -> str | None:
     return None
 
 
+def images_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The images of a raw record, as `Record` has them."""
+    return [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+
+
 __all__ = [
     "ENCOUNTER",
     "About",
@@ -116,6 +121,7 @@ __all__ = [
     "Record",
     "Trouble",
     "folded",
+    "images_of",
     "stem",
     "text",
 ]

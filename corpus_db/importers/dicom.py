@@ -19,9 +19,9 @@ from pydicom.dataset import Dataset
 from corpus_db.deidentify import deidentify
 from corpus_db.errors import UserError
 from corpus_db.importers import dicom_pixels
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, folded, text
+from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, folded, images_of, text
 from corpus_db.importers.dicom_tags import VOTING, Keys, kept, plane, regions, value_of
-from corpus_db.importers.files import image_bytes, inside
+from corpus_db.importers.files import inside
 from corpus_db.reasons import REASONS
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import BadImage
@@ -124,7 +124,7 @@ def _referenced(files: Files) -> Iterator[_Place | Trouble]:
     """The files that a DICOMDIR names."""
     name = files.given.name
     try:
-        items = value_of(dicom_pixels.read(image_bytes(files.root, name)), "DirectoryRecordSequence") or ()
+        items = value_of(dicom_pixels.read(files.content(name)), "DirectoryRecordSequence") or ()
         named = [value for item in items if (value := value_of(item, "ReferencedFileID"))]
     except BadImage as bad:
         raise UserError(f"{files.given}: not a DICOMDIR: {REASONS[bad.reason].says}") from None
@@ -143,7 +143,7 @@ def _given(files: Files, place: _Place, keys: Keys, captions: "_Captions", seen:
     hidden = keys.of("file", place)
     expected = place.expected
     try:
-        body = image_bytes(files.root, place.file, place.member)
+        body = files.content(place.file, place.member)
         expected |= body[128:132] == b"DICM"
         file = dicom_pixels.read(body)
         if _uid(getattr(file, "file_meta", None), "MediaStorageSOPClassUID") == _DIRECTORY:
@@ -240,7 +240,7 @@ class _Captions:
         for place in _places(files):
             if isinstance(place, _Place) and place.expected and _is_report(files, place):
                 try:
-                    file = dicom_pixels.read(image_bytes(files.root, place.file, place.member))
+                    file = dicom_pixels.read(files.content(place.file, place.member))
                 except BadImage:
                     continue  # told when its turn comes
                 study, report = _uid(file, "StudyInstanceUID"), _report(file)
@@ -269,7 +269,7 @@ def _is_report(files: Files, place: _Place) -> bool:
             with open(inside(files.root, place.file), "rb") as file:
                 head = file.read(1024)
         else:
-            head = image_bytes(files.root, place.file, place.member)[:1024]
+            head = files.content(place.file, place.member)[:1024]
     except (BadImage, UserError, OSError):
         return False
     return head[128:132] == b"DICM" and _REPORTS in head
@@ -280,7 +280,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
     if kind != ENCOUNTER or not isinstance(body, dict) or not (study := text(body, "study")):
         return None
     tags = body["tags"] if isinstance(body.get("tags"), dict) else {}
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     votes = {name: str(tags[name]) for name in VOTING if name in tags}
     return CaseRecord(
         key=study,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from corpus_db import db, passes
 from corpus_db.errors import UserError
@@ -89,7 +89,7 @@ def take_in(
         for part in _batches(given):
             images = taker.begin(part)
             due = [image for image in images if not image.known]
-            waiting.append((images, pool.submit([(image.media, image.task) for image in due])))
+            waiting.append((images, pool.submit([image.media for image in due])))
             if len(waiting) > AHEAD:
                 taker.finish(*waiting.popleft())
             told.count(taker)
@@ -229,14 +229,14 @@ def _settled(image: _Image, made: StoredImage | str) -> Outcome:
 
 
 def _take_some(
-    root: Path, store: ImageStore, render: Render | None, images: Sequence[tuple[Media, Task]]
+    root: Path, store: ImageStore, render: Render | None, images: Sequence[Media]
 ) -> list[StoredImage | str]:
     """Read, verify and keep images; runs in a worker. Each as it was stored, or the reason why not.
 
     Some threads, as one that waits for the disk (each file is synced) leaves the core to another that decodes.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda one: _take(root, store, render, one[0]), images))
+        return list(pool.map(partial(_take, root, store, render), images))
 
 
 def _take(root: Path, store: ImageStore, render: Render | None, media: Media) -> StoredImage | str:
@@ -299,19 +299,20 @@ def _imported(connection: Connection, about: About, ledger: Ledger, taker: _Take
     imported.new_images = summary["changes"].get("image", {}).get("new", 0)
     imported.questions.update(each.split for each in taker.questions.values())
     fetch = table("fetch")
-    asked = select(fetch.c.path, fetch.c.kind, fetch.c.status, fetch.c.reason).where(
-        fetch.c.source_id == ledger.source_id,
-        fetch.c.crawl_id == ledger.crawl_id,
-        fetch.c.kind.in_(("image", "file")),
-    )
-    for row in connection.execute(asked.order_by(fetch.c.path)):
-        what = "ok" if row.status == "ok" else row.reason or row.status
-        if row.kind == "image":
-            imported.images[what] += 1
+    ends = fetch.c.kind, fetch.c.status, fetch.c.reason
+    first = func.min(fetch.c.path)
+    asked = select(*ends, func.count(), first).group_by(*ends).order_by(first)
+    mine = fetch.c.source_id == ledger.source_id, fetch.c.crawl_id == ledger.crawl_id
+    for kind, status, reason, count, path in connection.execute(
+        asked.where(*mine, fetch.c.kind.in_(("image", "file")))
+    ):
+        what = "ok" if status == "ok" else reason or status
+        if kind == "image":
+            imported.images[what] += count
         elif what != "ok":
-            imported.troubles[what] += 1
+            imported.troubles[what] += count
         if what != "ok":
-            imported.examples.setdefault(what, row.path)
+            imported.examples.setdefault(what, path)
     return imported
 
 

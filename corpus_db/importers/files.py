@@ -103,16 +103,16 @@ class Files:
             reader = csv.reader(quotes := _Quotes(text), delimiter=delimiter)
             try:
                 header = next(reader, [])
-                before, held = reader.line_num, None
-                for row in reader:
-                    if held is not None:
-                        yield held[0], held[1]
-                    whole = len(row) == len(header) and not any("\udc80" <= c <= "\udcff" for v in row for c in v)
-                    held = reader.line_num, dict(zip(header, row, strict=True)) if whole else None, before
-                    held, before = held if row else None, reader.line_num
-                if held is not None:  # a quote that never ends makes one row of all that follows
-                    swallowed = held[0] - held[2] > 1 and quotes.count % 2
-                    yield (held[2] + 1, None) if swallowed else (held[0], held[1])
+                first, last = 0, None  # the last row waits, for what is told of it below
+                begin = reader.line_num + 1
+                for fields in reader:
+                    if last is not None:
+                        yield last
+                    last = (reader.line_num, _row(header, fields)) if fields else None
+                    first, begin = begin, reader.line_num + 1
+                if last is not None:  # a quote that never ends makes one row of all that follows
+                    swallowed = last[0] > first and quotes.count % 2
+                    yield (first, None) if swallowed else last
             except csv.Error as error:
                 raise UserError(f"{self.root / name}: line {reader.line_num}: not CSV ({error})") from error
 
@@ -127,8 +127,8 @@ class Files:
         except (OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError):
             raise BadImage("broken_archive") from None
 
-    def member(self, name: str, member: str) -> bytes:
-        """The bytes of a member; BadImage tells why there are none."""
+    def content(self, name: str, member: str | None = None) -> bytes:
+        """The bytes of a small file, or of a member of an archive; BadImage tells why there are none."""
         return image_bytes(self.root, name, member)
 
     def sha256(self, name: str) -> str:
@@ -147,6 +147,12 @@ class _Quotes:
         for line in self.lines:
             self.count += line.count('"')
             yield line
+
+
+def _row(header: list[str], fields: list[str]) -> dict[str, str] | None:
+    """Fields by column; None where they are too many or too few, or no UTF-8."""
+    whole = len(fields) == len(header) and not any("\udc80" <= c <= "\udcff" for field in fields for c in field)
+    return dict(zip(header, fields, strict=True)) if whole else None
 
 
 def _nothing(_: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from corpus_db.errors import UserError
 from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, stem, text
-from corpus_db.importers.files import image_bytes
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import EXTENSIONS, BadImage
 from corpus_db.text import storable
@@ -124,10 +123,7 @@ def _rows(files: Files, name: str) -> Iterator[Found]:
 def _file(files: Files, image: str, folder: str | None) -> str:
     """Where an image lies; as given where it does not."""
     places = [image, f"images/{image}", *([f"{storable(folder)}/{image}"] if folder else [])]
-    try:
-        return files.first(*places) or image
-    except OSError:  # a name longer than a disk can have
-        return image
+    return files.first(*places) or image
 
 
 def _packed(files: Files, shards: list[str]) -> Iterator[Found]:
@@ -168,7 +164,7 @@ def _sample(files: Files, shard: str, key: str, group: Mapping[str, str]) -> Ite
 def _text_of(files: Files, shard: str, member: str, parse: Callable[[str], Any]) -> Row | str:
     """What a small file of a shard says; the reason why not."""
     try:
-        said = parse(image_bytes(files.root, shard, member).decode("utf-8-sig"))
+        said = parse(files.content(shard, member).decode("utf-8-sig"))
     except BadImage as bad:
         return bad.reason
     except UnicodeDecodeError:

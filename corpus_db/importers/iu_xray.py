@@ -12,8 +12,19 @@ from typing import Any
 from xml.etree import ElementTree
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, folded, stem, text
-from corpus_db.importers.files import image_bytes
+from corpus_db.importers.base import (
+    ENCOUNTER,
+    About,
+    Files,
+    Given,
+    Media,
+    Record,
+    Trouble,
+    folded,
+    images_of,
+    stem,
+    text,
+)
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import BadImage
 
@@ -117,7 +128,7 @@ def _from_xml(files: Files) -> Iterator[Given]:
     seen = set()
     for name in names:
         try:
-            uid, told, pictures = _parsed(image_bytes(files.root, name), stem(name))
+            uid, told, pictures = _parsed(files.content(name), stem(name))
         except BadImage as bad:
             yield Trouble(name, bad.reason)
             continue
@@ -184,7 +195,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
     """The `Reader` of these records."""
     if kind != ENCOUNTER or not isinstance(body, dict) or not (key := text(body, "uid")):
         return None
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     findings, impression, report = (text(body, name) for name in ("findings", "impression", "report"))
     caption = report or " ".join(said for said in (findings, impression) if said) or None
     return CaseRecord(

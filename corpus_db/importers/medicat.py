@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, stem, text
+from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, stem, text
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import EXTENSIONS, BadImage, examine
 
@@ -146,7 +146,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
     """The `Reader` of these records: one case for all figures of a paper."""
     if kind != ENCOUNTER or not isinstance(body, dict) or not (paper := text(body, "pdf_hash")):
         return None
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     return CaseRecord(paper, images=tuple(_image(paper, row) for row in rows)) if rows else None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, stem, text
+from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, stem, text
 from corpus_db.records import CaseRecord, ImageRecord
 
 ABOUT = About(
@@ -94,7 +94,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
     if kind != ENCOUNTER or not isinstance(body, dict) or not (key := text(body, "U_id")):
         return None
     case, topic = (value if isinstance(value := body.get(name), dict) else {} for name in ("Case", "Topic"))
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     told: dict[str, str | None] = {name: _said(rows[0], name) if rows else None for name in ("age", "sex")}
     return CaseRecord(
         key=key,

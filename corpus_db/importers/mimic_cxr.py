@@ -12,8 +12,7 @@ from typing import Any
 
 from corpus_db.errors import UserError
 from corpus_db.importers import report_sections
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, text
-from corpus_db.importers.files import image_bytes
+from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, text
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import BadImage
 
@@ -164,7 +163,7 @@ class _Reports:
         if place is None:
             raise BadImage("missing_file")
         try:
-            return image_bytes(self.files.root, *place).decode("utf-8-sig").replace("\r\n", "\n")
+            return self.files.content(*place).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError:
             raise BadImage("bad_encoding") from None
 
@@ -193,7 +192,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
     """The `Reader` of these records."""
     if kind != ENCOUNTER or not isinstance(body, dict) or not (key := text(body, "study_id")):
         return None
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     report = body.get("report")
     found = report_sections.sections(report if isinstance(report, str) else "")
     caption = report_sections.conclusion(found)

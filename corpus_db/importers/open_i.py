@@ -10,7 +10,19 @@ from html import unescape
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, folded, stem, text
+from corpus_db.importers.base import (
+    ENCOUNTER,
+    About,
+    Files,
+    Given,
+    Media,
+    Record,
+    Trouble,
+    folded,
+    images_of,
+    stem,
+    text,
+)
 from corpus_db.importers.iu_xray import radiograph
 from corpus_db.records import CaseRecord, ImageRecord
 
@@ -130,7 +142,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
             told[name] = _plain(said)
     of_report = [told[name] for name in ("findings", "impression") if told.get(name)]
     report = " ".join(said for said in of_report if said) if key.startswith("CXR") else ""
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     return CaseRecord(
         key=key,
         credit=text(body, "authors"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, stem, text
+from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, stem, text
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import BadImage
 
@@ -164,7 +164,7 @@ def read(kind: str, body: object) -> CaseRecord | None:
     """The `Reader` of these records: one case for all rows of an article, or the image itself where none is named."""
     if kind != ENCOUNTER or not isinstance(body, dict) or body.get("kind") != RADIOLOGY:
         return None
-    rows = [row for row in body.get("images") or [] if isinstance(row, dict) and text(row, "key")]
+    rows = images_of(body)
     case = text(body, "article") or (text(rows[0], "key") if rows else None)
     return CaseRecord(case, images=tuple(_image(case, row) for row in rows)) if case else None
 

@@ -1,18 +1,16 @@
-import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from sqlalchemy import Engine
 
 from corpus_db import importers
 from corpus_db.errors import UserError
 from corpus_db.importers import slake
 from corpus_db.importers.base import Files, Record
-from tests.corpus_db.importing import rows
+from tests.corpus_db.importing import jpeg, rows
 
 REAL = pytest.mark.skipif("RGC_REAL_DATA" not in os.environ, reason="RGC_REAL_DATA is not set: no real data to import")
 
@@ -21,12 +19,6 @@ def question(number: int, image: str = "xmlab1/source.jpg", **changes: Any) -> d
     base = {"img_id": 1, "img_name": image, "question": "Is there  a mass?", "answer": "Yes", "q_lang": "en"}
     base |= {"location": "Lung", "modality": "CT", "answer_type": "CLOSED", "base_type": "vqa", "triple": ["vhead"]}
     return base | {"content_type": "Abnormality", "qid": number} | changes
-
-
-def jpeg(level: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("L", (16, 16), level).save(file, "JPEG")
-    return file.getvalue()
 
 
 @pytest.fixture

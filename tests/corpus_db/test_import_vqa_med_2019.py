@@ -1,27 +1,19 @@
-import io
 import json
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from sqlalchemy import Engine
 
 from corpus_db import importers
 from corpus_db.errors import UserError
 from corpus_db.importers import vqa_med_2019
 from corpus_db.importers.base import Files, Given, Record, Trouble
-from tests.corpus_db.importing import rows
+from tests.corpus_db.importing import jpeg, rows
 
 TRAIN, VAL, TEST = "ImageClef-2019-VQA-Med-Training", "ImageClef-2019-VQA-Med-Validation", "VQAMed2019Test"
 TEST_FILE = "VQAMed2019_Test_Questions_w_Ref_Answers.txt"
-
-
-def jpeg(level: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("L", (16, 16), level).save(file, "JPEG")
-    return file.getvalue()
 
 
 @pytest.fixture

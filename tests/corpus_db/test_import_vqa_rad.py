@@ -1,18 +1,16 @@
-import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from sqlalchemy import Engine, select
 
 from corpus_db import db, importers
 from corpus_db.errors import UserError
 from corpus_db.gather import table
 from corpus_db.importers import engine as importing
-from tests.corpus_db.importing import rows
+from tests.corpus_db.importing import jpeg, rows
 
 
 def question(number: int, image: str = "synpic1.jpg", **changes: Any) -> dict[str, Any]:
@@ -24,12 +22,6 @@ def question(number: int, image: str = "synpic1.jpg", **changes: Any) -> dict[st
         "phrase_type": "freeform",
     }
     return base | {"answer_type": "CLOSED ", "question_type": "PRES"} | changes
-
-
-def jpeg(level: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("L", (16, 16), level).save(file, "JPEG")
-    return file.getvalue()
 
 
 @pytest.fixture
