@@ -133,16 +133,23 @@ def _packed(parts: Path, paths: Mapping[str, str]) -> set[str]:
     """The images of whole parts; what else an interrupted run or another state of the version left is removed."""
     done: set[str] = set()
     for part in parts.iterdir():
-        try:
-            with np.load(part) as file:
-                held = {sha256 for told in _told(file) for sha256 in told}
-        except (OSError, ValueError, EOFError, BadZipFile, KeyError):
-            held = set()
+        held = _images_in(part)
         if held and held <= paths.keys() and not held & done:
             done |= held
         else:
             part.unlink()
     return done
+
+
+def _images_in(part: Path) -> set[str]:
+    """Those of a whole part; none of a damaged file, nor of one that a kill kept from its name: it is never joined."""
+    if part.suffix != ".npz":
+        return set()
+    try:
+        with np.load(part) as file:
+            return {sha256 for told in _told(file) for sha256 in told}
+    except (OSError, ValueError, EOFError, BadZipFile, KeyError):
+        return set()
 
 
 def _told(part: Any) -> list[dict[str, Any]]:

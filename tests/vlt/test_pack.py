@@ -192,6 +192,17 @@ def test_a_damaged_or_foreign_part_is_packed_again(corpus):
     assert not list((folder / "parts").iterdir())
 
 
+def test_a_whole_part_that_a_kill_left_without_its_name_is_packed_again(corpus):
+    folder = pack(corpus, SIZE).folder
+    (folder / "index.json").unlink()
+    images = sorted((pair.sha256, pair.image_path) for pair in corpus.pairs)
+    packing._pack_part(folder / "parts", SIZE, images[:5])
+    part = folder / "parts" / f"{images[0][0]}.npz"
+    part.rename(part.with_name(f".{part.name}.123"))
+    assert said_of(corpus) == ["packing 12 images to 16 x 16"]
+    assert len(pack(corpus, SIZE).where) == 12 and not list((folder / "parts").iterdir())
+
+
 PROGRAM = """
 import sys
 from pathlib import Path
