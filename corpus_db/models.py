@@ -411,3 +411,5 @@ class Question(SQLModel, table=True):
     question_type: str | None = None
     split: str  # train, val, test
     language: str = "en"
+    organ: str | None = None  # of the image, lower case, in the set's own word: chest, abd, brain_tissue
+    modality: str | None = None  # of the image, in the set's own word

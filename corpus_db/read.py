@@ -72,6 +72,8 @@ class Question:
     question_type: str | None
     split: str
     language: str
+    organ: str | None
+    modality: str | None
 
 
 def version(key: str | None = None, db: str | None = None) -> Version:

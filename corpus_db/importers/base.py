@@ -59,6 +59,8 @@ class QuestionRecord:
     question_type: str | None
     split: str
     language: str = "en"
+    organ: str | None = None  # of the image, lower case
+    modality: str | None = None  # of the image, as the set says
 
 
 @dataclass(frozen=True)

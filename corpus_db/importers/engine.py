@@ -277,7 +277,17 @@ def _replace_questions(connection: Connection, source_id: int, questions: dict[s
     newest = select(ref.c.path, ref.c.image_sha256).where(ref.c.source_id == source_id).order_by(ref.c.id)
     stored: dict[str, str] = {path: sha256 for path, sha256 in connection.execute(newest)}
     connection.execute(delete(question).where(question.c.source_id == source_id))
-    same = ("image_name", "question", "answer", "answer_type", "question_type", "split", "language")
+    same = (
+        "image_name",
+        "question",
+        "answer",
+        "answer_type",
+        "question_type",
+        "split",
+        "language",
+        "organ",
+        "modality",
+    )
     insert_rows(
         connection,
         "question",

@@ -105,6 +105,8 @@ def _questions(image: _Image, media: Media, pools: Mapping[str, Sequence[Any]]) 
                 answer_type="open" if form == "open" else "closed",
                 question_type=kind,
                 split=split_of(f"{CRAWLED}:{image.case}"),
+                organ=image.told["region"].lower(),
+                modality=image.told["modality"],
             )
 
 

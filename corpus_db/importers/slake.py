@@ -56,5 +56,7 @@ def _record(row: Any, split: str) -> Record | None:
         question_type=folded(row.get("content_type")) or None,
         split=split,
         language=folded(row["q_lang"]).lower(),
+        organ=folded(row.get("location")).lower() or None,
+        modality=folded(row.get("modality")) or None,
     )
     return Record(question.key, media=(media,), questions=(question,))

@@ -67,5 +67,6 @@ def _questions(files: Files, name: str, prefix: str, split: str | None) -> Itera
             answer_type=folded(row.get("answer_type")).lower() or None,
             question_type=folded(row.get("question_type")) or None,
             split=split or ("test" if phrase.startswith("test") else "train"),
+            organ=folded(row.get("image_organ")).lower() or None,
         )
         yield Record(question.key, media=(media,), questions=(question,))

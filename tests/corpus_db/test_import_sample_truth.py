@@ -70,6 +70,7 @@ def test_an_open_question_has_the_truth_as_its_answer(tmp_path: Path) -> None:
     found = asked(write(tmp_path / "sample", [truth(number) for number in range(30)]))
     answers = {kind: found[f"synpic0:{kind}:open"].answer for kind in ("modality", "plane", "region", "finding")}
     assert answers == {"modality": "CT", "plane": "axial", "region": "head", "finding": "mass"}
+    assert {(one.organ, one.modality) for key, one in found.items() if key.startswith("synpic0:")} == {("head", "CT")}
     assert (found["synpic0:side:open"].answer, found["synpic0:size:open"].answer) == ("left", "10")
     assert found["synpic0:side:open"].question == "On which side is the mass?"
     assert found["synpic4:finding:open"].answer == "none" and "synpic4:side:open" not in found

@@ -42,12 +42,12 @@ def test_questions_come_in_with_their_language_and_the_image_by_its_folder(engin
     imported = importers.run(engine, "slake", folder)
     assert imported.questions == {"train": 2, "val": 1, "test": 1}
     assert imported.images == {"ok": 2, "missing_file": 1}
-    told = "upstream_id, image_name, question, answer, answer_type, question_type, split, language"
+    told = "upstream_id, image_name, question, answer, answer_type, question_type, split, language, organ, modality"
     assert rows(engine, f"SELECT {told} FROM question ORDER BY 1") == [
-        ("0", "xmlab1", "Is there a mass?", "Yes", "closed", "Abnormality", "train", "en"),
-        ("1", "xmlab1", "有肿块吗?", "是", "closed", "Abnormality", "train", "zh"),
-        ("2", "xmlab2", "Is there a mass?", "3", "open", "Abnormality", "val", "en"),
-        ("3", "xmlab3", "Is there a mass?", "Yes", "closed", "Abnormality", "test", "en"),
+        ("0", "xmlab1", "Is there a mass?", "Yes", "closed", "Abnormality", "train", "en", "lung", "CT"),
+        ("1", "xmlab1", "有肿块吗?", "是", "closed", "Abnormality", "train", "zh", "lung", "CT"),
+        ("2", "xmlab2", "Is there a mass?", "3", "open", "Abnormality", "val", "en", "lung", "CT"),
+        ("3", "xmlab3", "Is there a mass?", "Yes", "closed", "Abnormality", "test", "en", "lung", "CT"),
     ]
     assert rows(engine, "SELECT upstream_id FROM question WHERE image_sha256 IS NULL") == [("3",)]
     again = importers.run(engine, "slake", folder)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from corpus_db import db, importers
 from corpus_db.errors import UserError
@@ -21,7 +21,7 @@ def question(number: int, image: str = "synpic1.jpg", **changes: Any) -> dict[st
         "answer": "Yes",
         "phrase_type": "freeform",
     }
-    return base | {"answer_type": "CLOSED ", "question_type": "PRES"} | changes
+    return base | {"answer_type": "CLOSED ", "question_type": "PRES", "image_organ": " HEAD"} | changes
 
 
 @pytest.fixture
@@ -47,7 +47,8 @@ def test_questions_and_images_come_in_and_a_missing_image_is_told(engine: Engine
         ("train:2", "synpic2", "3", "closed", "train"),
     ]
     assert rows(engine, "SELECT count(*) FROM question WHERE image_sha256 IS NULL") == [(1,)]
-    assert rows(engine, "SELECT DISTINCT question FROM question") == [("Is there a mass?",)]
+    asked = rows(engine, "SELECT DISTINCT question, question_type, organ, modality FROM question")
+    assert asked == [("Is there a mass?", "PRES", "head", None)]
     root = db.image_root(engine.url)
     assert all((root / path).is_file() for (path,) in rows(engine, "SELECT path FROM image"))
     assert "images: the files at hand lack it: images/synpic3.jpg" in "\n".join(importing.render_imported(imported))
@@ -60,6 +61,14 @@ def test_a_second_import_adds_only_what_is_new(engine: Engine, folder: Path) -> 
     assert imported.images == {"ok": 3}
     assert rows(engine, "SELECT count(*), count(image_sha256) FROM question") == [(4, 4)]
     assert rows(engine, "SELECT count(*) FROM image_ref") == [(3,)]
+
+
+def test_a_second_import_fills_in_what_questions_of_before_the_migration_lack(engine: Engine, folder: Path) -> None:
+    importers.run(engine, "vqa-rad", folder)
+    with engine.begin() as connection:
+        connection.execute(update(table("question")).values(organ=None))
+    importers.run(engine, "vqa-rad", folder)
+    assert rows(engine, "SELECT organ, count(*) FROM question GROUP BY 1") == [("head", 4)]
 
 
 def test_the_published_form_marks_its_test_questions_by_phrase_type(engine: Engine, folder: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,25 @@ def test_a_failed_migration_leaves_nothing(fresh_db: str, monkeypatch: pytest.Mo
     engine = db.create(fresh_db)  # an empty database still, so this makes it whole
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM rgc")).scalar() == 0
+
+
+def test_a_question_of_an_older_schema_stays_and_lacks_what_that_did_not_hold(
+    fresh_db: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    old = tmp_path / "migrations"
+    shutil.copytree(db.MIGRATIONS, old)
+    (old / "versions" / "0004_question_groups.py").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(db, "MIGRATIONS", old)
+        engine = db.create(fresh_db)
+    told = {"image_name": "synpic1", "question": "CT?", "answer": "yes", "split": "test", "language": "en"}
+    with engine.begin() as connection:
+        connection.execute(insert(table("source")).values(id=1, name="vqa-rad", shape="questions"))
+        connection.execute(insert(table("question")).values(source_id=1, upstream_id="1", **told))
+    with db.create(fresh_db).connect() as connection:
+        question = table("question").c
+        found = connection.execute(select(question.answer, question.organ, question.modality)).one()
+    assert tuple(found) == ("yes", None, None)
 
 
 def test_a_newer_schema_is_refused_by_reader_and_writer(fresh_db: str) -> None:

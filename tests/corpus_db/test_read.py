@@ -103,11 +103,13 @@ def test_questions_are_those_of_a_source_and_a_split(engine: Engine, fresh_db: s
         source = connection.execute(
             insert(table("source")).values(name="vqa-rad", shape="file", licence="CC0").returning(table("source").c.id)
         ).scalar_one()
-    ask(engine, source_id=source, upstream_id="1", image_sha256=pair.sha256, answer_type="closed")
+    of_image = {"image_sha256": pair.sha256, "organ": "head", "modality": "CT"}
+    ask(engine, source_id=source, upstream_id="1", answer_type="closed", **of_image)
     ask(engine, source_id=source, upstream_id="2", split="train")
     first, second = read.questions("vqa-rad", db=fresh_db)
     assert (first.source, first.upstream_id, first.image_path) == ("vqa-rad", "1", pair.image_path)
     assert (first.question, first.answer, first.answer_type, first.language) == ("Is it a CT?", "yes", "closed", "en")
+    assert (first.organ, first.modality, second.organ, second.modality) == ("head", "CT", None, None)
     assert (second.image_sha256, second.image_path) == (None, None)
     assert read.questions("vqa-rad", "test", fresh_db) == [first]
     for source_name, split in (("vqa-rad", "val"), ("slake", None)):
