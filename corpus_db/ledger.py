@@ -46,6 +46,7 @@ class Child:
     kind: str
     reason: str | None = None
     last: bool = False
+    detail: str | None = None
 
 
 class Said(NamedTuple):
@@ -282,8 +283,8 @@ class Ledger:
     def _add(self, connection: Connection, due: Sequence[dict[str, Any]], settled: Sequence[dict[str, Any]]) -> None:
         """Write rows into this pass: due ones that it does not hold yet, and settled ones whatever they were."""
         earlier = (FETCH.c.crawl_id.is_(None) | (FETCH.c.crawl_id < self.crawl_id)) & NOT_PURGED
-        fresh = ("crawl_id", "due", "parent_id", "rank", "last_seen")
-        told = ("crawl_id", "due", "parent_id", "status", "reason", "change", "last_seen")
+        fresh = ("crawl_id", "due", "parent_id", "rank", "detail", "last_seen")
+        told = ("crawl_id", "due", "parent_id", "status", "reason", "detail", "change", "last_seen")
         for rows, names, where in ((due, fresh, earlier), (settled, told, NOT_PURGED)):
             if rows:
                 add = self.inserts(FETCH)
@@ -309,6 +310,7 @@ class Ledger:
             "rank": LAST_RANK if child.last else RANKS[child.kind],
             "status": REASONS[child.reason].status if child.reason else "pending",
             "reason": child.reason,
+            "detail": child.detail,
             "attempts": 0,
             "change": None,
             "parent_id": parent,

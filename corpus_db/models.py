@@ -83,6 +83,7 @@ class Fetch(SQLModel, table=True):
     status: str  # pending, ok, failed, gone, refused, skipped
     http_status: int | None = None
     reason: str | None = None  # a key of reasons.REASONS
+    detail: str | None = None  # of a row that an import left out: the field at fault
     attempts: int = 0
     sha256: str | None = None  # of the body last received
     etag: str | None = None

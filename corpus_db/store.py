@@ -23,11 +23,11 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap d
 
 
 class BadImage(Exception):
-    """These bytes do not count as an image; `reason` is a key of reasons.REASONS."""
+    """These bytes do not count as an image; `reason` is a key of reasons.REASONS, `detail` what of it."""
 
-    def __init__(self, reason: str):
+    def __init__(self, reason: str, detail: str | None = None):
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 def leads_out(path: str) -> bool:

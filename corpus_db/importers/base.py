@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corpus_db.importers.files import Files
+from corpus_db.importers.files import Bad, Files
 from corpus_db.text import storable
 
 ENCOUNTER = "encounter"  # the ledger's kind of a case, whatever its source calls it
@@ -38,12 +38,14 @@ class Media:
     file: str  # below the folder, with slashes
     member: str | None = None  # of that archive
     part: str | None = None
+    place: str | None = None  # in the ledger, for a file that may lie in one of several folders, or has a secret name
 
     @property
     def path(self) -> str:
         """Its place in the ledger."""
         inside = f"{self.file}!/{self.member}" if self.member is not None else self.file
-        return storable(inside if self.part is None else f"{inside}#{self.part}")
+        place = inside if self.place is None else self.place
+        return storable(place if self.part is None else f"{place}#{self.part}")
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A part of the source that cannot be taken: where (captions.txt:17) and why, a key of reasons.REASONS."""
+    """A part of the source that cannot be taken: where (captions.txt:17) and why, a key of reasons.REASONS.
+
+    `detail`: the field at fault, or of what kind the fault is; from a small set, since it is counted.
+    """
 
     path: str
     reason: str
+    detail: str | None = None
 
 
 Given = Record | Trouble
@@ -91,6 +97,11 @@ Given = Record | Trouble
 def folded(value: Any) -> str:
     """Text without stray spaces ("CLOSED "); some answers are numbers."""
     return " ".join(storable(str("" if value is None else value)).split())
+
+
+def lacking(row: Mapping[str, Any], *names: str) -> str | None:
+    """The first of some fields that holds neither words nor a number."""
+    return next((name for name in names if text(row, name) is None), None)
 
 
 def stem(name: str) -> str:
@@ -116,6 +127,7 @@ def images_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 __all__ = [
     "ENCOUNTER",
     "About",
+    "Bad",
     "Files",
     "Given",
     "Media",
@@ -124,6 +136,7 @@ __all__ = [
     "Trouble",
     "folded",
     "images_of",
+    "lacking",
     "stem",
     "text",
 ]

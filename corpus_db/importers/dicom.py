@@ -19,7 +19,19 @@ from pydicom.dataset import Dataset
 from corpus_db.deidentify import deidentify
 from corpus_db.errors import UserError
 from corpus_db.importers import dicom_pixels
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, folded, images_of, text
+from corpus_db.importers.base import (
+    ENCOUNTER,
+    About,
+    Bad,
+    Files,
+    Given,
+    Media,
+    Record,
+    Trouble,
+    folded,
+    images_of,
+    text,
+)
 from corpus_db.importers.dicom_tags import VOTING, Keys, kept, plane, regions, value_of
 from corpus_db.importers.files import inside
 from corpus_db.reasons import REASONS
@@ -38,17 +50,6 @@ _REPORTS = b"1.2.840.10008.5.1.4.1.1.88."  # SOP classes of structured reports
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _ASIDE = ("HAS OBS CONTEXT", "HAS ACQ CONTEXT")  # who observed, where, with what
 _DEEPEST = 32  # of a report's content
-
-
-@dataclass(frozen=True)
-class Frame(Media):
-    """A frame, whose place in the ledger does not tell the name of its file."""
-
-    place: str = ""
-
-    @property
-    def path(self) -> str:
-        return self.place if self.part is None else f"{self.place}#{self.part}"
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _given(files: Files, place: _Place, keys: Keys, captions: "_Captions", seen:
     tags = kept(file)
     parts = [None] if count == 1 else [str(number + 1) for number in range(count)]
     media = [
-        Frame(key, key, place.file, place.member, part, place=hidden)
+        Media(key, key, place.file, place.member, part, place=hidden)
         for part, key in ((part, instance if part is None else f"{instance}-{part}") for part in parts)
     ]
     said = {
@@ -223,15 +224,18 @@ class _Captions:
         """Read the CSV file beside the images: a column `caption`, and one that says of which."""
         for name in files.matching(_CAPTIONS):
             for number, row in files.rows(name):
-                said = {column.strip().lower(): value for column, value in (row or {}).items()}
-                if row is not None and not ("caption" in said and any(c.lower() in said for _, c in self._COLUMNS)):
+                if isinstance(row, Bad):
+                    yield Trouble(f"{name}:{number}", *row)
+                    continue
+                said = {column.strip().lower(): value for column, value in row.items()}
+                if not ("caption" in said and any(c.lower() in said for _, c in self._COLUMNS)):
                     columns = ", ".join(column for _, column in self._COLUMNS)
                     raise UserError(f"{files.root / name}: needs a column caption, and one or more of {columns}")
                 caption = text(said, "caption")
                 named = ((kind, text(said, column.lower())) for kind, column in self._COLUMNS)
                 kind, value = next(((kind, value) for kind, value in named if value), ("", None))
                 if caption is None or value is None:
-                    yield Trouble(f"{name}:{number}", "bad_row")
+                    yield Trouble(f"{name}:{number}", "bad_row", "of which image" if caption else "caption")
                     continue
                 self._told[self._keys.of(kind, value)] = f"{name}:{number}", deidentify(storable(caption)).text
 

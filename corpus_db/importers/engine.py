@@ -39,6 +39,7 @@ THREADS = 4  # of a worker
 WHOLE_FILES = frozenset(("broken_archive", "encrypted", "unreadable_file", "bad_json", "wrong_shape", "path_traversal"))
 AHEAD = 2  # batches whose images workers are reading while one is written
 SAY_EVERY = 5.0  # seconds
+TOLD_DETAILS = 3  # of a reason
 Say = Callable[[str], None]
 Render = Callable[[bytes, str | None], bytes]  # a file's bytes and what part of it -> the bytes of an image
 
@@ -54,6 +55,7 @@ class Imported:
     new_images: int = 0
     troubles: Counter[str] = field(default_factory=Counter)  # rows that could not be taken, by reason
     examples: dict[str, str] = field(default_factory=dict)  # reason -> the first place
+    details: dict[str, Counter[str]] = field(default_factory=dict)  # reason -> fields at fault
 
     @property
     def whole(self) -> bool:
@@ -149,7 +151,7 @@ class _Taker:
             self.records += 1
             for question in record.questions:
                 if self.questions.setdefault(question.key, question) is not question:
-                    troubles.append(Trouble(f"question {question.key}", "named_twice"))
+                    troubles.append(Trouble(f"question {question.key}", "repeated_id"))
         self._note(troubles)
         parents = self._keep(records)
         named = [(media, parents.get(record.key)) for record in records for media in record.media]
@@ -193,18 +195,22 @@ class _Taker:
         self.images += len(images)
         if outcomes:
             self.ledger.record(outcomes)
-        self._judge((outcome.task.path, outcome.reason) for outcome in outcomes if outcome.status != "ok")
+        self._judge((outcome.task.path, outcome.reason, None) for outcome in outcomes if outcome.status != "ok")
 
     def _note(self, troubles: Sequence[Trouble]) -> None:
-        children = [Child(storable(trouble.path), "file", trouble.reason) for trouble in troubles]
+        children = [
+            Child(storable(trouble.path), "file", trouble.reason, detail=trouble.detail and storable(trouble.detail))
+            for trouble in troubles
+        ]
         self.ledger.partial |= any(trouble.reason in WHOLE_FILES for trouble in troubles)
         self.ledger.adopt((child, None) for child in children)
-        self._judge((trouble.path, trouble.reason) for trouble in troubles)
+        self._judge((child.path, child.reason, child.detail) for child in children)
 
-    def _judge(self, bad: Iterable[tuple[str, str | None]]) -> None:
-        path, reason = next(iter(bad), (None, None))
+    def _judge(self, bad: Iterable[tuple[str, str | None, str | None]]) -> None:
+        path, reason, detail = next(iter(bad), (None, None, None))
         if self.strict and reason:
-            raise UserError(f"{path}: {REASONS[reason].says}; without --strict it would be left out and told")
+            says = REASONS[reason].says + (f" ({detail})" if detail else "")
+            raise UserError(f"{path}: {says}; without --strict it would be left out and told")
 
     def tell_files(self) -> None:
         """Note the data files that were read, with their hashes."""
@@ -277,17 +283,7 @@ def _replace_questions(connection: Connection, source_id: int, questions: dict[s
     newest = select(ref.c.path, ref.c.image_sha256).where(ref.c.source_id == source_id).order_by(ref.c.id)
     stored: dict[str, str] = {path: sha256 for path, sha256 in connection.execute(newest)}
     connection.execute(delete(question).where(question.c.source_id == source_id))
-    same = (
-        "image_name",
-        "question",
-        "answer",
-        "answer_type",
-        "question_type",
-        "split",
-        "language",
-        "organ",
-        "modality",
-    )
+    same = [name for name in question.c.keys() if name in QuestionRecord.__dataclass_fields__]  # noqa: SIM118
     insert_rows(
         connection,
         "question",
@@ -309,11 +305,11 @@ def _imported(connection: Connection, about: About, ledger: Ledger, taker: _Take
     imported.new_images = summary["changes"].get("image", {}).get("new", 0)
     imported.questions.update(each.split for each in taker.questions.values())
     fetch = table("fetch")
-    ends = fetch.c.kind, fetch.c.status, fetch.c.reason
+    ends = fetch.c.kind, fetch.c.status, fetch.c.reason, fetch.c.detail
     first = func.min(fetch.c.path)
     asked = select(*ends, func.count(), first).group_by(*ends).order_by(first)
     mine = fetch.c.source_id == ledger.source_id, fetch.c.crawl_id == ledger.crawl_id
-    for kind, status, reason, count, path in connection.execute(
+    for kind, status, reason, detail, count, path in connection.execute(
         asked.where(*mine, fetch.c.kind.in_(("image", "file")))
     ):
         what = "ok" if status == "ok" else reason or status
@@ -323,6 +319,8 @@ def _imported(connection: Connection, about: About, ledger: Ledger, taker: _Take
             imported.troubles[what] += count
         if what != "ok":
             imported.examples.setdefault(what, path)
+        if detail:
+            imported.details.setdefault(what, Counter())[detail] += count
     return imported
 
 
@@ -358,5 +356,9 @@ def render_imported(imported: Imported) -> Iterator[str]:
         for reason, count in sorted(counts.items()):
             if reason != "ok":
                 says = REASONS[reason].says if reason in REASONS else reason
+                if details := imported.details.get(reason):
+                    says += (
+                        f" ({', '.join(f'{detail}: {times}' for detail, times in details.most_common(TOLD_DETAILS))})"
+                    )
                 example = imported.examples[reason]
                 yield f"left out    {count} {what}: {says}: {example if len(example) < 200 else example[:200] + '...'}"

@@ -1,10 +1,12 @@
 """A source's files, which strangers packed: read below one folder alone, in parts, with limits."""
 
+import codecs
 import csv
 import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 import threading
@@ -14,8 +16,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from corpus_db.errors import UserError
 from corpus_db.store import MAX_BYTES, BadImage, leads_out
@@ -23,7 +26,15 @@ from corpus_db.store import MAX_BYTES, BadImage, leads_out
 MAX_DATA_BYTES = 2 * 2**30  # of a data file that is read whole, unpacked
 _READING = threading.Lock()
 LONGEST_LINE = 16 * 2**20  # characters
+DEEPEST = 64  # lists and objects in one another: what walks a record later has no more room than Python's stack
 csv.field_size_limit(LONGEST_LINE)
+
+
+class Bad(NamedTuple):
+    """Why a row cannot be taken: a key of reasons.REASONS, and the field or the like."""
+
+    reason: str
+    detail: str | None = None
 
 
 @dataclass
@@ -76,31 +87,43 @@ class Files:
 
     def json(self, name: str) -> Any:
         """A data file that is JSON."""
+        body = self.read(name)
         try:
-            return json.loads(self.read(name).decode("utf-8-sig"), parse_constant=_nothing)
-        except (ValueError, RecursionError) as error:
+            return parse_json(body.decode(_encoding(body)))
+        except ValueError as error:
             raise UserError(f"{self.root / name}: not JSON ({error}); fetch it anew") from None
 
-    def lines(self, name: str) -> Iterator[tuple[int, str | None]]:
-        """(number, line) of a text file, without its end; None for one that is no UTF-8 or too long."""
+    def lines(self, name: str) -> Iterator[tuple[int, str | Bad]]:
+        """(number, line) of a text file, without its end; Bad for one that is no UTF-8 or too long."""
         with self.open(name) as file:
             for number, line in enumerate(_capped(file), 1):
+                if number == 1 and line and _encoding(line) != _UTF_8:
+                    raise UserError(f"{self.root / name}: UTF-16; save it as UTF-8")
                 try:
-                    yield number, None if line is None else line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    yield number, Bad("too_large") if line is None else line.decode(_UTF_8 if number == 1 else "utf-8")
                 except UnicodeDecodeError:
-                    yield number, None
+                    yield number, Bad("bad_encoding")
 
-    def json_lines(self, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
-        """(number, object) of a file with one JSON object a line; None for a line that is none."""
+    def json_lines(self, name: str) -> Iterator[tuple[int, dict[str, Any] | Bad]]:
+        """(number, object) of a file with one JSON object a line; Bad for a line that is none."""
         for number, line in self.lines(name):
-            if line is None or line.strip():
-                yield number, None if line is None else _object(line)
+            if isinstance(line, Bad):
+                yield number, line
+            elif line.strip():
+                yield number, _object(line)
 
-    def rows(self, name: str, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str] | None]]:
-        """(line number, row by column) of a CSV file with a header; None for a row of too many or too few fields."""
+    def rows(self, name: str, delimiter: str = ",") -> Iterator[tuple[int, dict[str, str] | Bad]]:
+        """(line number, row by column) of a CSV file with a header; Bad for a row that does not fit it or is no UTF-8.
+
+        UTF-16 that says so is read, too, and so is a file whose header has no `delimiter` but another usual one.
+        """
         with self.open(name) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            reader = csv.reader(quotes := _Quotes(text), delimiter=delimiter)
+            encoding = _encoding(file.peek(2))  # type: ignore[attr-defined]
+            errors = "surrogateescape" if encoding == _UTF_8 else "replace"
+            text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+            header_line = text.readline(LONGEST_LINE)
+            quotes = _Quotes(chain([header_line] if header_line else [], text))
+            reader = csv.reader(quotes, delimiter=_delimiter(header_line, delimiter))
             try:
                 header = next(reader, [])
                 first, last = 0, None  # the last row waits, for what is told of it below
@@ -112,7 +135,7 @@ class Files:
                     first, begin = begin, reader.line_num + 1
                 if last is not None:  # a quote that never ends makes one row of all that follows
                     swallowed = last[0] > first and quotes.count % 2
-                    yield (first, None) if swallowed else last
+                    yield (first, Bad("bad_row", "a quote that never ends")) if swallowed else last
             except csv.Error as error:
                 raise UserError(f"{self.root / name}: line {reader.line_num}: not CSV ({error})") from error
 
@@ -149,14 +172,54 @@ class _Quotes:
             yield line
 
 
-def _row(header: list[str], fields: list[str]) -> dict[str, str] | None:
-    """Fields by column; None where they are too many or too few, or no UTF-8."""
-    whole = len(fields) == len(header) and not any("\udc80" <= c <= "\udcff" for field in fields for c in field)
-    return dict(zip(header, fields, strict=True)) if whole else None
+def _row(header: list[str], fields: list[str]) -> dict[str, str] | Bad:
+    """Fields by column."""
+    if len(fields) != len(header):
+        return Bad("wrong_width", f"{len(fields)} instead of {len(header)}")
+    for name, field_ in zip(header, fields, strict=True):
+        if any("\udc80" <= c <= "\udcff" for c in field_):
+            return Bad("bad_encoding", f"column {name}")
+    return dict(zip(header, fields, strict=True))
+
+
+_UTF_8 = "utf-8-sig"
+
+
+def _encoding(head: bytes) -> str:
+    """Of a file that begins so."""
+    return "utf-16" if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else _UTF_8
+
+
+def _delimiter(header: str, expected: str) -> str:
+    """What parts the columns of a table: what is expected, or where its header has none of that, what it has."""
+    return max((expected, ",", ";", "\t"), key=lambda one: (one == expected and one in header, header.count(one)))
+
+
+def parse_json(said: str) -> Any:
+    """JSON with null for NaN and what is infinite (1e999), which no database takes; ValueError for what is none."""
+    try:
+        found = json.loads(said, parse_constant=_nothing, parse_float=_finite)
+    except RecursionError:
+        raise ValueError(f"nested more than {DEEPEST} deep") from None
+    if said.count("[") + said.count("{") > DEEPEST and _deeper(found, DEEPEST):
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    return found
 
 
 def _nothing(_: str) -> None:
     """In place of NaN and Infinity, which are Python's and not JSON's."""
+
+
+def _finite(said: str) -> float | None:
+    return value if math.isfinite(value := float(said)) else None
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(
+        _deeper(one, levels - 1) for one in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _is_file(path: Path) -> bool:
@@ -166,12 +229,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _object(line: str) -> dict[str, Any] | Bad:
     try:
-        found = json.loads(line, parse_constant=_nothing)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+        found = parse_json(line)
+    except json.JSONDecodeError:
+        return Bad("not_an_object", "not JSON")
+    except ValueError as error:
+        return Bad("not_an_object", str(error))
+    return found if isinstance(found, dict) else Bad("not_an_object")
 
 
 def _capped(file: IO[bytes]) -> Iterator[bytes | None]:

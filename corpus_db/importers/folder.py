@@ -4,14 +4,13 @@ Columns are found by their usual names, in any case of letters. A record keeps i
 columns, so that a better reading needs no new import.
 """
 
-import json
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, stem, text
+from corpus_db.importers.base import ENCOUNTER, About, Bad, Files, Given, Media, Record, Trouble, stem, text
+from corpus_db.importers.files import parse_json
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import EXTENSIONS, BadImage
 from corpus_db.text import storable
@@ -55,35 +54,23 @@ def records(files: Files) -> Iterator[Given]:
     seen: set[str] = set()
     captions = broken = False
     for place, row, media in _rows(files, name) if name else _packed(files, shards):
-        if not isinstance(row, dict) or media is None:
-            broken |= row == "broken_archive"
-            yield Trouble(place, row if isinstance(row, str) else "bad_row")
+        if isinstance(row, Bad) or media is None:
+            broken |= row == Bad("broken_archive")
+            yield Trouble(place, *(row if isinstance(row, Bad) else Bad("bad_row", "image")))
         elif media.key in seen:
-            yield Trouble(place, "bad_row")
+            yield Trouble(place, "repeated_id")
+        elif (column := _column(row, "caption")) and isinstance(row[column], dict | list | bool):
+            yield Trouble(place, "bad_row", column)
         else:
             seen.add(media.key)
-            try:
-                told = _json(row)
-            except RecursionError:  # lists in lists in lists
-                yield Trouble(place, "bad_row")
-                continue
             captions = captions or _said(row, "caption") is not None
-            cases[_case(row, name, media)].append((told, media))
+            cases[_case(row, name, media)].append((row, media))
     if not captions and not broken:
         what = " or ".join(f"{kind} ({', '.join(_COLUMNS[kind])})" for kind in ("image", "caption"))
         raise UserError(f"{files.given}: no row has both an image and a caption; columns are looked for as {what}")
     for key, rows in cases.items():
         images = [{"key": media.key, "name": media.name, "path": media.path, "row": row} for row, media in rows]
         yield Record(key, {"case": key, "images": images}, tuple(media for _, media in rows))
-
-
-def _json(value: Any) -> Any:
-    """The same without NaN and infinities, which many write as JSON and PostgreSQL does not take."""
-    if isinstance(value, dict):
-        return {name: _json(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(files: Files) -> str | None:
@@ -99,31 +86,31 @@ def _shards(files: Files) -> list[str]:
     return [files.given.name] if files.given.is_file() else files.matching("*.tar")
 
 
-Found = tuple[str, Row | str | None, Media | None]  # where, its row or a reason, its image
+Found = tuple[str, Row | Bad, Media | None]  # where, its row, its image
 
 
 def _rows(files: Files, name: str) -> Iterator[Found]:
     """Each row of the table."""
     ending = name.removesuffix(".gz").rpartition(".")[2].lower()
-    given: Iterator[tuple[int, Row | None]]
+    given: Iterator[tuple[int, Row | Bad]]
     given = files.json_lines(name) if ending == "jsonl" else files.rows(name, "\t" if ending == "tsv" else ",")
     count: dict[str, int] = defaultdict(int)
     for number, row in given:
         media = None
-        if row is not None and (image := _said(row, "image")):
+        if not isinstance(row, Bad) and (image := _said(row, "image")):
             image = storable(image.replace("\\", "/"))
             count[image] += 1
             # an image may stand in several rows, each with another caption
             own = _said(row, "key") or (image if count[image] == 1 else f"{image}#{count[image]}")
-            file = _file(files, image, _said(row, "folder"))
-            media = Media(key=f"{_of_table(name)}{storable(own)}", name=stem(image), file=file)
+            places = _places(image, _said(row, "folder"))
+            file = files.first(*places) or places[0]
+            media = Media(f"{_of_table(name)}{storable(own)}", stem(image), file, place=places[-1])
         yield f"{name}:{number}", row, media
 
 
-def _file(files: Files, image: str, folder: str | None) -> str:
-    """Where an image lies; as given where it does not."""
-    places = [image, f"images/{image}", *([f"{storable(folder)}/{image}"] if folder else [])]
-    return files.first(*places) or image
+def _places(image: str, folder: str | None) -> list[str]:
+    """Where an image may lie; the last is what the ledger calls it, wherever it does."""
+    return [image, f"images/{image}", f"{storable(folder)}/{image}" if folder else image]
 
 
 def _packed(files: Files, shards: list[str]) -> Iterator[Found]:
@@ -132,7 +119,7 @@ def _packed(files: Files, shards: list[str]) -> Iterator[Found]:
         try:
             members = files.members(shard)
         except BadImage as bad:
-            yield shard, bad.reason, None
+            yield shard, Bad(bad.reason), None
             continue
         groups: dict[str, dict[str, str]] = defaultdict(dict)
         for member in members:
@@ -146,32 +133,32 @@ def _packed(files: Files, shards: list[str]) -> Iterator[Found]:
 def _sample(files: Files, shard: str, key: str, group: Mapping[str, str]) -> Iterator[Found]:
     place = storable(f"{shard}!/{key}")
     images = [member for ending, member in group.items() if ending.rpartition(".")[2] in _ENDINGS]
-    row: Row | str = {}
+    row: Row | Bad = {}
     if "json" in group:
-        row = _text_of(files, shard, group["json"], json.loads)
+        row = _text_of(files, shard, group["json"], parse_json)
     if "txt" in group and isinstance(row, dict):
         told = _text_of(files, shard, group["txt"], lambda said: {"caption": said})
         row = {**row, **told} if isinstance(told, dict) else told
     if not images:
         if "json" in group or "txt" in group:
-            yield place, "missing_file", None
+            yield place, Bad("missing_file"), None
         return
     for member in images:
         name = storable(member)
         yield place, row, Media(f"{stem(shard)}/{name}", stem(name), shard, name)
 
 
-def _text_of(files: Files, shard: str, member: str, parse: Callable[[str], Any]) -> Row | str:
-    """What a small file of a shard says; the reason why not."""
+def _text_of(files: Files, shard: str, member: str, parse: Callable[[str], Any]) -> Row | Bad:
+    """What a small file of a shard says."""
     try:
         said = parse(files.content(shard, member).decode("utf-8-sig"))
     except BadImage as bad:
-        return bad.reason
+        return Bad(bad.reason)
     except UnicodeDecodeError:
-        return "bad_encoding"
-    except (ValueError, RecursionError):
-        return "bad_json"
-    return said if isinstance(said, dict) else "bad_json"
+        return Bad("bad_encoding")
+    except ValueError:
+        return Bad("bad_json")
+    return said if isinstance(said, dict) else Bad("bad_json")
 
 
 def _case(row: Row, name: str | None, media: Media) -> str:
@@ -185,11 +172,16 @@ def _of_table(name: str | None) -> str:
     return f"{stem(name.removesuffix('.gz'))}/" if name else ""
 
 
+def _column(row: Mapping[str, Any], kind: str) -> str | None:
+    """The column of this kind, as the row names it."""
+    named = {name.strip().lower(): name for name in row}
+    return next((named[name] for name in _COLUMNS[kind] if name in named), None)
+
+
 def _said(row: Mapping[str, Any], kind: str) -> str | None:
     """What a row says in the column of this kind."""
-    named = {str(name).strip().lower(): value for name, value in row.items()}
-    column = next((name for name in _COLUMNS[kind] if name in named), None)
-    return None if column is None else text(named, column)
+    column = _column(row, kind)
+    return None if column is None else text(row, column)
 
 
 def read(kind: str, body: object) -> CaseRecord | None:

@@ -15,6 +15,7 @@ from corpus_db.errors import UserError
 from corpus_db.importers.base import (
     ENCOUNTER,
     About,
+    Bad,
     Files,
     Given,
     Media,
@@ -89,11 +90,18 @@ def _from_annotation(
     seen = set()
     for part, entries in parts.items():
         for number, entry in enumerate(entries, 1):
-            split = _SPLITS.get(str(entry.get("split") or part).strip()) if isinstance(entry, dict) else None
-            uid = _UID.fullmatch(text(entry, "id") or "") if isinstance(entry, dict) else None
-            paths = _names(entry.get("image_path")) if uid else []
-            if uid is None or uid[1] in seen or split is None or not paths:
-                yield Trouble(f"{name}:{part.strip() or 'test'}:{number}", "bad_row")
+            place = f"{name}:{part.strip() or 'test'}:{number}"
+            if not isinstance(entry, dict):
+                yield Trouble(place, "not_an_object")
+                continue
+            split = _SPLITS.get(str(entry.get("split") or part).strip())
+            uid = _UID.fullmatch(text(entry, "id") or "")
+            paths = _names(entry.get("image_path"))
+            if uid is None or split is None or not paths:
+                yield Trouble(place, "bad_row", "id" if uid is None else "split" if split is None else "image_path")
+                continue
+            if uid[1] in seen:
+                yield Trouble(place, "repeated_id")
                 continue
             seen.add(uid[1])
             known = {radiograph(file): view for file, view in views.pop(uid[1], {}).items()}
@@ -108,15 +116,21 @@ def _names(paths: Any) -> list[str]:
 
 def _read_tables(files: Files, rows: dict[str, dict[str, str]], views: dict[str, dict[str, str]]) -> Iterator[Trouble]:
     for number, row in files.rows(_REPORTS):
-        uid = row.get("uid", "").strip() if row else ""
-        if row is None or not _UID.fullmatch(uid) or uid in rows:
-            yield Trouble(f"{_REPORTS}:{number}", "bad_row")
+        uid = "" if isinstance(row, Bad) else row.get("uid", "").strip()
+        if isinstance(row, Bad) or not _UID.fullmatch(uid):
+            yield Trouble(f"{_REPORTS}:{number}", *(row if isinstance(row, Bad) else Bad("bad_row", "uid")))
+        elif uid in rows:
+            yield Trouble(f"{_REPORTS}:{number}", "repeated_id")
         else:
             rows[uid] = row
     for number, row in files.rows(files.need("the Indiana CSVs", _PROJECTIONS)):
-        uid, file = (row.get(name, "").strip() if row else "" for name in ("uid", "filename"))
-        if row is None or not _UID.fullmatch(uid) or not file:
-            yield Trouble(f"{_PROJECTIONS}:{number}", "bad_row")
+        place = f"{_PROJECTIONS}:{number}"
+        if isinstance(row, Bad):
+            yield Trouble(place, *row)
+            continue
+        uid, file = (row.get(name, "").strip() for name in ("uid", "filename"))
+        if not _UID.fullmatch(uid) or not file:
+            yield Trouble(place, "bad_row", "filename" if _UID.fullmatch(uid) else "uid")
         else:
             views[uid][file] = row.get("projection", "")
 
@@ -130,10 +144,10 @@ def _from_xml(files: Files) -> Iterator[Given]:
         try:
             uid, told, pictures = _parsed(files.content(name), stem(name))
         except BadImage as bad:
-            yield Trouble(name, bad.reason)
+            yield Trouble(name, bad.reason, bad.detail)
             continue
         if uid in seen:
-            yield Trouble(name, "bad_row")
+            yield Trouble(name, "repeated_id")
             continue
         seen.add(uid)
         yield _record(files, uid, told, dict.fromkeys(pictures, ""))
@@ -148,15 +162,15 @@ def _parsed(body: bytes, name: str) -> tuple[str, dict[str, Any], list[str]]:
     except UnicodeDecodeError:
         raise BadImage("bad_encoding") from None
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise BadImage("bad_row")  # entities can grow without end or read files; no report has any
+        raise BadImage("bad_row", "DOCTYPE")  # entities can grow without end or read files; no report has any
     try:
         root = ElementTree.fromstring(xml)
     except (ElementTree.ParseError, ValueError):
-        raise BadImage("bad_row") from None
+        raise BadImage("bad_row", "not XML") from None
     own = root.find(".//uId")
     uid = _UID.fullmatch((own.get("id") if own is not None else None) or name)
     if root.tag != "eCitation" or uid is None:
-        raise BadImage("bad_row")
+        raise BadImage("bad_row", "uId" if root.tag == "eCitation" else "no eCitation")
     told: dict[str, Any] = {}
     for one in root.iter("AbstractText"):
         if (label := (one.get("Label") or "").lower()) in _SECTIONS:
@@ -188,7 +202,7 @@ def _media(files: Files, name: str) -> Media:
             f"{found[1]}_{found[2]}.dcm.png",
         ]  # the form of the pictures may be another
     places = [folder + each for each in names for folder in _IMAGE_FOLDERS]
-    return Media(key=key, name=key, file=files.first(*places) or places[0])
+    return Media(key=key, name=key, file=files.first(*places) or places[0], place=places[0])
 
 
 def read(kind: str, body: object) -> CaseRecord | None:

@@ -16,7 +16,20 @@ from typing import Any
 from PIL import Image
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, stem, text
+from corpus_db.importers.base import (
+    ENCOUNTER,
+    About,
+    Bad,
+    Files,
+    Given,
+    Media,
+    Record,
+    Trouble,
+    images_of,
+    lacking,
+    stem,
+    text,
+)
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import EXTENSIONS, BadImage, examine
 
@@ -42,12 +55,12 @@ def records(files: Files) -> Iterator[Given]:
     for name in _figure_files(files):
         for number, row in files.json_lines(name):
             key = _key(row)
-            if row is None or key is None or key in seen:
-                yield Trouble(f"{name}:{number}", "bad_row")
+            if isinstance(row, Bad) or isinstance(key, Bad) or key in seen:
+                yield Trouble(f"{name}:{number}", *(key if isinstance(key, Bad) else Bad("repeated_id")))
                 continue
             seen.add(key)
             yield _record(key, row, panels.pop(key, ("", {}))[1])
-    yield from (Trouble(place, "bad_row") for place, _ in panels.values())  # of figures that are not there
+    yield from (Trouble(place, "unknown_id") for place, _ in panels.values())
 
 
 def _figure_files(files: Files) -> list[str]:
@@ -62,15 +75,17 @@ def _figure_files(files: Files) -> list[str]:
 def _load_panels(files: Files, panels: dict[str, tuple[str, Row]]) -> Iterator[Trouble]:
     for number, row in files.json_lines(_PANELS):
         place, key = f"{_PANELS}:{number}", _key(row)
-        if row is None or key is None or key in panels:
-            yield Trouble(place, "bad_row")
+        if isinstance(row, Bad) or isinstance(key, Bad) or key in panels:
+            yield Trouble(place, *(key if isinstance(key, Bad) else Bad("repeated_id")))
         else:
             panels[key] = place, row
 
 
-def _key(row: Row | None) -> str | None:
-    names = [text(row or {}, name) for name in ("pdf_hash", "fig_uri")]
-    return f"{names[0]}_{stem(names[1])}" if names[0] and names[1] else None
+def _key(row: Row | Bad) -> str | Bad:
+    if isinstance(row, Bad):
+        return row
+    paper, figure = text(row, "pdf_hash"), text(row, "fig_uri")
+    return f"{paper}_{stem(figure)}" if paper and figure else Bad("bad_row", lacking(row, "pdf_hash", "fig_uri"))
 
 
 def _record(key: str, row: Row, marked: Row) -> Record:

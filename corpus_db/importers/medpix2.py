@@ -10,7 +10,20 @@ from collections.abc import Iterator
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, stem, text
+from corpus_db.importers.base import (
+    ENCOUNTER,
+    About,
+    Bad,
+    Files,
+    Given,
+    Media,
+    Record,
+    Trouble,
+    images_of,
+    lacking,
+    stem,
+    text,
+)
 from corpus_db.records import CaseRecord, ImageRecord
 
 ABOUT = About(
@@ -41,21 +54,23 @@ def records(files: Files) -> Iterator[Given]:
         raise UserError(f"{files.root / name}: not a list of cases; fetch MedPix 2.0 anew")
     images: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for place, row in _rows(files):
-        if row is None or not (text(row, "case") and text(row, "image")):
-            yield Trouble(place, "bad_row")
+        if isinstance(row, Bad):
+            yield Trouble(place, *row)
+        elif lacks := lacking(row, "image", "case"):
+            yield Trouble(place, "bad_row", lacks)
         else:
             images[str(row["case"])].append(row)
     for number, case in enumerate(cases, 1):
         key = text(case, "U_id") if isinstance(case, dict) else None
         if key is None:
-            yield Trouble(f"{name}:{number}", "bad_row")
+            yield Trouble(f"{name}:{number}", *(("bad_row", "U_id") if isinstance(case, dict) else ("not_an_object",)))
         else:
             yield _record(files, key, case, images.pop(key, []))
     for key, rows in images.items():
         yield _record(files, key, {"U_id": key}, rows)
 
 
-def _rows(files: Files) -> Iterator[tuple[str, dict[str, Any] | None]]:
+def _rows(files: Files) -> Iterator[tuple[str, dict[str, Any] | Bad]]:
     """(its place, the flat object) of each image."""
     name = files.need("MedPix 2.0", *_IMAGES)
     if name.endswith(".jsonl"):
@@ -65,7 +80,7 @@ def _rows(files: Files) -> Iterator[tuple[str, dict[str, Any] | None]]:
     if not isinstance(found, list):
         raise UserError(f"{files.root / name}: not a list of images; fetch MedPix 2.0 anew")
     for number, row in enumerate(found, 1):
-        yield f"{name}:{number}", _flat(row) if isinstance(row, dict) else None
+        yield f"{name}:{number}", _flat(row) if isinstance(row, dict) else Bad("not_an_object")
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +101,7 @@ def _media(files: Files, row: dict[str, Any]) -> Media:
     number = stem(image).rpartition("_")[2]  # MPX1009_synpic46283
     given = [image] if image.rpartition(".")[2].lower() in _ENDINGS else [f"{image}.{ending}" for ending in _ENDINGS]
     names = [f"{folder}{name}" for name in given for folder in ("images/", "")]
-    return Media(key=stem(image), name=number, file=files.first(*names) or names[0])
+    return Media(key=stem(image), name=number, file=files.first(*names) or names[0], place=names[0])
 
 
 def read(kind: str, body: object) -> CaseRecord | None:

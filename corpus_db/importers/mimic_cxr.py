@@ -12,7 +12,7 @@ from typing import Any
 
 from corpus_db.errors import UserError
 from corpus_db.importers import report_sections
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, text
+from corpus_db.importers.base import ENCOUNTER, About, Bad, Files, Given, Media, Record, Trouble, images_of, text
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import BadImage
 
@@ -80,9 +80,10 @@ def records(files: Files) -> Iterator[Given]:
 
 def _images(files: Files, studies: dict[str, _Study]) -> Iterator[Trouble]:
     for place, row in _rows(files, "metadata", "dicom_id", *_IDS):
-        study = _study(row, studies)
-        if row is None or study is None:
-            yield Trouble(place, "bad_row")
+        if isinstance(row, Bad):
+            yield Trouble(place, *row)
+        elif isinstance(study := _study(row, studies), Bad):
+            yield Trouble(place, *study)
         else:
             study.images[row["dicom_id"]] = tuple(sys.intern(row.get(name, "")) for name in _SAID_OF_IMAGES)
 
@@ -90,10 +91,15 @@ def _images(files: Files, studies: dict[str, _Study]) -> Iterator[Trouble]:
 def _splits(files: Files, studies: dict[str, _Study]) -> Iterator[Trouble]:
     """The split of each study; an image that the metadata lack comes in without what they would say of it."""
     for place, row in _rows(files, "split", "dicom_id", *_IDS, "split"):
-        split = _SPLITS.get(row["split"]) if row else None
-        study = _study(row, studies) if split else None
-        if row is None or study is None or study.split not in (None, split):
-            yield Trouble(place, "bad_row")
+        if isinstance(row, Bad):
+            yield Trouble(place, *row)
+            continue
+        split = _SPLITS.get(row["split"])
+        study = _study(row, studies) if split else Bad("bad_row", "split")
+        if not isinstance(study, Bad) and study.split not in (None, split):
+            study = Bad("bad_row", "split of a study in two")
+        if isinstance(study, Bad):
+            yield Trouble(place, *study)
         else:
             study.split = split
             study.images.setdefault(row["dicom_id"], ("",) * len(_SAID_OF_IMAGES))
@@ -105,32 +111,33 @@ def _labels(files: Files, labeller: str, studies: dict[str, _Study]) -> Iterator
     if _table(files, labeller) is None:
         return
     for place, row in _rows(files, labeller, *_IDS):
-        if row is None:
-            yield Trouble(place, "bad_row")
+        if isinstance(row, Bad):
+            yield Trouble(place, *row)
         elif study := studies.get(row["study_id"]):
             said = tuple((sys.intern(name), sys.intern(value)) for name, value in row.items() if value)
             said = tuple(pair for pair in said if pair[0] not in _IDS)
             study.labels[labeller] = alike.setdefault(said, said)
 
 
-def _study(row: dict[str, str] | None, studies: dict[str, _Study]) -> _Study | None:
-    """The study of an image's row, new where need be; None where the row names none, or one of another patient."""
-    if row is None or not (_DICOM_ID.fullmatch(row["dicom_id"]) and all(_ID.fullmatch(row[name]) for name in _IDS)):
-        return None
+def _study(row: dict[str, str], studies: dict[str, _Study]) -> _Study | Bad:
+    """The study of an image's row, new where need be; Bad where the row names none, or one of another patient."""
+    for name, form in (("dicom_id", _DICOM_ID), *((name, _ID) for name in _IDS)):
+        if not form.fullmatch(row[name]):
+            return Bad("bad_row", name)
     study = studies.setdefault(row["study_id"], _Study(sys.intern(row["subject_id"])))
-    return study if study.subject == row["subject_id"] else None
+    return study if study.subject == row["subject_id"] else Bad("bad_row", "study_id of another patient")
 
 
 def _table(files: Files, name: str) -> str | None:
     return files.first(*(f"mimic-cxr-2.0.0-{name}.{ending}" for ending in ("csv.gz", "csv")))
 
 
-def _rows(files: Files, name: str, *columns: str) -> Iterator[tuple[str, dict[str, str] | None]]:
+def _rows(files: Files, name: str, *columns: str) -> Iterator[tuple[str, dict[str, str] | Bad]]:
     """(place, row) of one of the tables; UserError where it is not there or is another."""
     table = _table(files, name) or files.need(_WHAT, f"mimic-cxr-2.0.0-{name}.csv.gz")
     for number, row in files.rows(table):
-        if row is not None and (lacking := [column for column in columns if column not in row]):
-            raise UserError(f"{files.root / table}: no column {', '.join(lacking)}; fetch {_WHAT} anew")
+        if not isinstance(row, Bad) and (lacks := [column for column in columns if column not in row]):
+            raise UserError(f"{files.root / table}: no column {', '.join(lacks)}; fetch {_WHAT} anew")
         yield f"{table}:{number}", row
 
 

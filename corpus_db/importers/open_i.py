@@ -13,6 +13,7 @@ from corpus_db.errors import UserError
 from corpus_db.importers.base import (
     ENCOUNTER,
     About,
+    Bad,
     Files,
     Given,
     Media,
@@ -20,6 +21,7 @@ from corpus_db.importers.base import (
     Trouble,
     folded,
     images_of,
+    lacking,
     stem,
     text,
 )
@@ -78,7 +80,7 @@ def records(files: Files) -> Iterator[Given]:
         for number, item in enumerate(items, 1):
             name = name_of(item)
             if name is None:
-                yield Trouble(f"{page}:{number}", "bad_row")
+                yield Trouble(f"{page}:{number}", *_fault(item))
             elif name not in seen:
                 seen.add(name)
                 yield _record(files, page, name, item)
@@ -104,6 +106,13 @@ def name_of(item: Any) -> str | None:
     return name if _NAME.fullmatch(name) else None
 
 
+def _fault(item: Any) -> Bad:
+    """Of an item without a name."""
+    if not isinstance(item, dict):
+        return Bad("not_an_object")
+    return Bad("bad_row", lacking(item, "uid") or ("imgLarge" if isinstance(item.get("image"), dict) else "image"))
+
+
 def _record(files: Files, page: str, name: str, item: dict[str, Any]) -> Record:
     large = (text(item, "imgLarge") or "").lstrip("/")
     base = large.rpartition("/")[2]
@@ -113,7 +122,7 @@ def _record(files: Files, page: str, name: str, item: dict[str, Any]) -> Record:
     places = [f"{there}{folder}{each}" for each in names for there in below for folder in _FOLDERS]
     if large.startswith("imgs/") and ".." not in large:
         places.append(large)  # as wget mirrors it
-    media = Media(key=name, name=_shared(name), file=files.first(*places) or places[0])
+    media = Media(key=name, name=_shared(name), file=files.first(*places) or places[0], place=places[0])
     return Record(name, body_of(item, name, media.path), (media,))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble, images_of, stem, text
+from corpus_db.importers.base import ENCOUNTER, About, Bad, Files, Given, Media, Record, Trouble, images_of, stem, text
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import BadImage
 
@@ -72,15 +72,15 @@ def records(files: Files) -> Iterator[Given]:
         except BadImage as bad:
             yield Trouble(str(part.archive), bad.reason)
         for place, row in _rows(files, part.captions):
-            if isinstance(row, str) or row["id"] in seen:
-                yield Trouble(place, row if isinstance(row, str) else "bad_row")
+            if isinstance(row, Bad) or row["id"] in seen:
+                yield Trouble(place, *(row if isinstance(row, Bad) else Bad("repeated_id")))
                 continue
             seen.add(row["id"])
             for name in part.sides:
                 row |= sides[name].pop(row["id"], ("", {}))[1]
             yield _record(files, part, row, members)
     for told in sides.values():  # rows that no caption belongs to
-        yield from (Trouble(place, "bad_row") for place, _ in told.values())
+        yield from (Trouble(place, "unknown_id") for place, _ in told.values())
 
 
 def _parts(files: Files) -> Iterator[_Part]:
@@ -105,31 +105,40 @@ def _second_parts(files: Files) -> Iterator[_Part]:
 
 def _load(files: Files, name: str, told: dict[str, tuple[str, Row]]) -> Iterator[Trouble]:
     for place, row in _rows(files, name):
-        if isinstance(row, str) or row["id"] in told:
-            yield Trouble(place, row if isinstance(row, str) else "bad_row")
+        if isinstance(row, Bad) or row["id"] in told:
+            yield Trouble(place, *(row if isinstance(row, Bad) else Bad("repeated_id")))
         else:
             told[row["id"]] = place, row
 
 
-def _rows(files: Files, name: str) -> Iterator[tuple[str, Row | str]]:
-    """(its place, what it says) of each line; instead of a row, the reason why it is none."""
+def _rows(files: Files, name: str) -> Iterator[tuple[str, Row | Bad]]:
+    """(its place, what it says) of each line."""
     what = stem(name).rpartition("_")[2]
     if name.endswith(".csv") or what == "licences":
         manual = name.endswith("_manual.csv")
         for number, row in files.rows(name):
-            named = {column.strip(): value for column, value in (row or {}).items()}
-            given = {"id": named.pop("ID", None) or named.pop("ROCO_ID", None)} | named
+            if isinstance(row, Bad):
+                yield f"{name}:{number}", row
+                continue
+            named = {column.strip(): value for column, value in row.items()}
+            given: Row = {"id": named.pop("ID", None) or named.pop("ROCO_ID", None)} | named
             if manual:
                 given["CUIs manual"] = given.pop("CUIs", None)
-            yield f"{name}:{number}", given if _ID.fullmatch(given["id"] or "") else "bad_row"
+            yield f"{name}:{number}", given if _ID.fullmatch(given["id"] or "") else Bad("bad_row", "id")
         return
     for number, line in files.lines(name):
-        key, tab, rest = (line or "").partition("\t")
-        if line is None:
-            yield f"{name}:{number}", "bad_encoding"
+        if isinstance(line, Bad):
+            yield f"{name}:{number}", line
         elif line.strip():
-            said = _said(what, rest) if tab and _ID.fullmatch(key) else None
-            yield f"{name}:{number}", "bad_row" if said is None else {"id": key} | said
+            yield f"{name}:{number}", _line(what, line)
+
+
+def _line(what: str, line: str) -> Row | Bad:
+    key, tab, rest = line.partition("\t")
+    if not tab or not _ID.fullmatch(key):
+        return Bad("bad_row", "id" if tab else "no tab")
+    said = _said(what, rest)
+    return Bad("bad_row", what) if said is None else {"id": key} | said
 
 
 def _said(what: str, rest: str) -> Row | None:
@@ -150,13 +159,13 @@ def _record(files: Files, part: _Part, row: Row, members: Mapping[str, str]) -> 
     body: Row = {"article": article, "split": part.split, "kind": part.kind}
     if part.kind != RADIOLOGY:
         return Record(key, body | {"row": row, "images": []})
+    # scripts/fetch.py names an image PMC4608653_cro-0008-0385-g01.jpg, copies of the set ROCO_00001.jpg
+    own = text(row, "PMC_ID") or (f"{article}_{row['figure']}" if "figure" in row else None)
+    names = [f"{folder}{name}" for folder in part.folders for name in (f"{key}.jpg", own) if name]
     if key in members:
-        media = Media(key, key, str(part.archive), members[key])
+        media = Media(key, key, str(part.archive), members[key], place=names[0])
     else:
-        # scripts/fetch.py names an image PMC4608653_cro-0008-0385-g01.jpg, copies of the set ROCO_00001.jpg
-        own = text(row, "PMC_ID") or (f"{article}_{row['figure']}" if "figure" in row else None)
-        names = [f"{folder}{name}" for folder in part.folders for name in (f"{key}.jpg", own) if name]
-        media = Media(key, key, files.first(*names) or names[0])
+        media = Media(key, key, files.first(*names) or names[0], place=names[0])
     return Record(key, body | {"images": [{**row, "key": key, "path": media.path}]}, (media,))
 
 

@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, stem, text
+from corpus_db.importers.base import (
+    About,
+    Bad,
+    Files,
+    Given,
+    Media,
+    QuestionRecord,
+    Record,
+    Trouble,
+    lacking,
+    stem,
+    text,
+)
 from corpus_db.split import split_of
 from corpus_db.text import storable
 
@@ -32,9 +44,9 @@ def records(files: Files) -> Iterator[Given]:
     name = files.need("the sample (python cli.py sample -o DIR)", _TRUTH)
     images = []
     for number, row in files.json_lines(name):
-        told = None if row is None else _image(row)
-        if told is None:
-            yield Trouble(f"{name}:{number}", "bad_row")
+        told = row if isinstance(row, Bad) else _image(row)
+        if isinstance(told, Bad):
+            yield Trouble(f"{name}:{number}", *told)
         elif told.radiology:
             images.append(told)
     if not images:
@@ -60,16 +72,18 @@ class _Image:
     told: dict[str, Any] = field(default_factory=dict)
 
 
-def _image(row: Mapping[str, Any]) -> _Image | None:
+def _image(row: Mapping[str, Any]) -> _Image | Bad:
     name, case, finding = text(row, "name"), text(row, "case_id"), text(row, "finding")
-    if not (name and case and isinstance(row.get("radiology"), bool)):
-        return None
+    if not (name and case):
+        return Bad("bad_row", lacking(row, "name", "case_id"))
+    if not isinstance(row.get("radiology"), bool):
+        return Bad("bad_row", "radiology")
     told: dict[str, Any] = {kind: text(row, kind) for kind in ("modality", "plane", "region", "finding", "side")}
     told["size"] = size = row.get("size_mm")
     if size is not None and not (isinstance(size, int | float) and size > 0):
-        return None
-    if row["radiology"] and not all(told[kind] for kind in ("modality", "plane", "region")):
-        return None
+        return Bad("bad_row", "size_mm")
+    if row["radiology"] and (lacks := lacking(row, "modality", "plane", "region")):
+        return Bad("bad_row", lacks)
     hidden = finding is not None and not row.get("box")  # a projection that does not show it
     if hidden:
         told = {kind: value for kind, value in told.items() if kind not in _OF_FINDING}

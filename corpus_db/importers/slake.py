@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, folded, text
+from corpus_db.importers.base import About, Bad, Files, Given, Media, QuestionRecord, Record, Trouble, folded, lacking
 from corpus_db.text import storable
 
 ABOUT = About(
@@ -27,7 +27,8 @@ def records(files: Files) -> Iterator[Given]:
     for split, names in _SPLIT_FILES.items():
         if name := files.first(*names):
             for number, row in enumerate(_rows(files, name), 1):
-                yield _record(row, split) or Trouble(f"{name}:{number}", "bad_row")
+                made = _record(row, split)
+                yield made if isinstance(made, Record) else Trouble(f"{name}:{number}", *made)
 
 
 def _rows(files: Files, name: str) -> list[Any]:
@@ -37,12 +38,13 @@ def _rows(files: Files, name: str) -> list[Any]:
     return rows
 
 
-def _record(row: Any, split: str) -> Record | None:
-    """One question with its image; None for a row that is none. An answer may be empty: one of the set's is."""
-    if not isinstance(row, dict) or not all(text(row, name) for name in _NEEDED):
-        return None
-    if not isinstance(row.get("answer"), str | int | float):
-        return None
+def _record(row: Any, split: str) -> Record | Bad:
+    """One question with its image; Bad for a row that is none. An answer may be empty: one of the set's is."""
+    if not isinstance(row, dict):
+        return Bad("not_an_object")
+    answer = "answer" if not isinstance(row.get("answer"), str | int | float) else None
+    if lacks := lacking(row, *_NEEDED) or answer:
+        return Bad("bad_row", lacks)
     image = storable(str(row["img_name"]))
     name = image.rpartition("/")[0].rpartition("/")[2] or image  # xmlab1
     media = Media(key=name, name=name, file=f"imgs/{image}")

@@ -7,7 +7,7 @@ Lines of `synpicN|question|answer` for training and validation, with one file a 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, folded, stem
+from corpus_db.importers.base import About, Bad, Files, Given, Media, QuestionRecord, Record, Trouble, folded, stem
 
 ABOUT = About(
     "vqa-med-2019",
@@ -67,13 +67,14 @@ def _questions(files: Files, split: _Split, table: str) -> Iterator[Given]:
     known = _known_categories(files, split, below)
     size = 4 if split.name == "test" else 3
     for number, line in files.lines(table):
-        fields = _fields(line, size)
-        if line is None or (line.strip() and fields is None):
-            yield Trouble(f"{table}:{number}", "bad_encoding" if line is None else "bad_row")
-        elif fields:
+        if isinstance(line, Bad):
+            yield Trouble(f"{table}:{number}", *line)
+        elif fields := _fields(line, size):
             image, *category, question, answer = fields
             kind = category[0].lower() if category else known.get((image, question, answer))
-            media = Media(key=stem(image), name=stem(image), file=f"{below}{images}/{stem(image)}.jpg")
+            file = f"{images}/{stem(image)}.jpg"
+            place = f"{split.folder}/{split.images[0]}/{stem(image)}.jpg"
+            media = Media(key=stem(image), name=stem(image), file=below + file, place=place)
             asked = QuestionRecord(
                 key=f"{split.name}:{number}",  # the set gives its questions no ids
                 image_name=media.name,
@@ -85,6 +86,8 @@ def _questions(files: Files, split: _Split, table: str) -> Iterator[Given]:
                 split=split.name,
             )
             yield Record(asked.key, media=(media,), questions=(asked,))
+        elif line.strip():
+            yield Trouble(f"{table}:{number}", "bad_row", f"not {size} fields with bars between")
 
 
 def _known_categories(files: Files, split: _Split, below: str) -> dict[tuple[str, ...], str]:
@@ -93,12 +96,12 @@ def _known_categories(files: Files, split: _Split, below: str) -> dict[tuple[str
     for name in split.categories:
         if found := files.first(below + name):
             category = stem(found).split("_")[1].lower()
-            lines = (_fields(line, 3) for _, line in files.lines(found))
+            lines = (_fields(line, 3) for _, line in files.lines(found) if isinstance(line, str))
             known.update({tuple(fields): category for fields in lines if fields})
     return known
 
 
-def _fields(line: str | None, size: int) -> list[str] | None:
+def _fields(line: str, size: int) -> list[str] | None:
     """The fields of a line, none of them empty; None for another line. An answer may hold bars of its own."""
-    fields = [folded(field) for field in (line or "").split("|", size - 1)]
+    fields = [folded(field) for field in line.split("|", size - 1)]
     return fields if len(fields) == size and all(fields) else None

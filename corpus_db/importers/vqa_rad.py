@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from corpus_db.errors import UserError
-from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, folded, stem
+from corpus_db.importers.base import About, Files, Given, Media, QuestionRecord, Record, Trouble, folded, lacking, stem
 from corpus_db.text import storable
 
 ABOUT = About(
@@ -52,12 +52,15 @@ def _rows(files: Files, name: str) -> list[Any]:
 
 def _questions(files: Files, name: str, prefix: str, split: str | None) -> Iterator[Given]:
     for number, row in enumerate(_rows(files, name), 1):
-        if not isinstance(row, dict) or any(row.get(field) in (None, "") for field in _NEEDED):
-            yield Trouble(f"{name}:{number}", "bad_row")
+        if not isinstance(row, dict):
+            yield Trouble(f"{name}:{number}", "not_an_object")
+            continue
+        if lacks := lacking(row, *_NEEDED):
+            yield Trouble(f"{name}:{number}", "bad_row", lacks)
             continue
         phrase = str(row.get("phrase_type") or "")
         image = storable(str(row["image_name"]))
-        media = Media(key=stem(image), name=stem(image), file=prefix + image)
+        media = Media(key=stem(image), name=stem(image), file=prefix + image, place=f"{_IMAGE_FOLDERS[0]}/{image}")
         question = QuestionRecord(
             key=f"{split}:{folded(row['qid'])}" if split else folded(row["qid"]),
             image_name=media.name,

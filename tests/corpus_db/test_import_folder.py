@@ -106,7 +106,7 @@ def test_columns_are_found_by_their_usual_names(tmp_path: Path, image: str, capt
     (case,) = cases(folder)
     assert (case.sex, case.diagnosis) == ("F", "mass")
     (one,) = case.images
-    assert (one.caption, one.plane, one.name, one.url) == ("A mass.", "PA", "1", "images/1.png")
+    assert (one.caption, one.plane, one.name, one.url) == ("A mass.", "PA", "1", "1.png")
 
 
 def test_of_two_columns_that_fit_the_first_is_meant_also_where_it_is_empty(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_an_image_with_two_captions_is_two_images_of_one_file(tmp_path: Path) ->
         ("mine/1.png", "A"),
         ("mine/1.png#2", "B"),
     ]
-    assert {case.images[0].url for case in found} == {"images/1.png"}
+    assert {case.images[0].url for case in found} == {"1.png"}
 
 
 def test_broken_rows_are_told_and_the_others_come_in(tmp_path: Path) -> None:
@@ -167,18 +167,56 @@ def test_broken_rows_are_told_and_the_others_come_in(tmp_path: Path) -> None:
         b"[1]",
         b'{"id": 1, "image": "2.png", "caption": "same id"}',
         b'{"id": 2, "image": {"bytes": 1}, "caption": "B"}',
+        b'{"id": 3, "image": "3.png", "Caption": ["C"]}',
     ]
     (tmp_path / "mine.jsonl").write_bytes(b"\n".join(lines))
     found = given(tmp_path)
     assert [one for one in found if isinstance(one, Trouble)] == [
-        Trouble(f"mine.jsonl:{number}", "bad_row") for number in range(2, 8)
+        Trouble("mine.jsonl:2", "not_an_object", "not JSON"),
+        Trouble("mine.jsonl:3", "bad_row", "image"),
+        Trouble("mine.jsonl:4", "bad_encoding"),
+        Trouble("mine.jsonl:5", "not_an_object"),
+        Trouble("mine.jsonl:6", "repeated_id"),
+        Trouble("mine.jsonl:7", "bad_row", "image"),
+        Trouble("mine.jsonl:8", "bad_row", "Caption"),
     ]
     assert [one.key for one in found if isinstance(one, Record)] == ["mine/1"]
 
 
 def test_rows_of_a_csv_in_another_encoding_or_of_another_width_are_told(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes(b"image,caption\n1.png,A\n2.png,\xe9\n3.png,B,C\n")
-    assert given(tmp_path)[:2] == [Trouble("mine.csv:3", "bad_row"), Trouble("mine.csv:4", "bad_row")]
+    assert given(tmp_path)[:2] == [
+        Trouble("mine.csv:3", "bad_encoding", "column caption"),
+        Trouble("mine.csv:4", "wrong_width", "3 instead of 2"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_of_another_delimiter_or_in_utf_16_is_read(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    said = f'image{delimiter}caption\n1.png{delimiter}"Flüssigkeit, links; rechts"\n'
+    (tmp_path / "mine.csv").write_bytes(said.encode(encoding))
+    (case,) = cases(tmp_path)
+    assert case.images[0].caption == "Flüssigkeit, links; rechts"
+
+
+def test_lines_of_json_in_utf_16_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_bytes('{"image": "1.png", "caption": "A"}\n'.encode("utf-16"))
+    with pytest.raises(UserError, match=r"mine\.jsonl: UTF-16; save it as UTF-8"):
+        given(tmp_path)
+
+
+def test_an_image_folder_that_moves_changes_nothing_and_one_that_goes_is_told_once(
+    engine: Engine, tmp_path: Path
+) -> None:
+    folder = table(tmp_path / "mine", [{"image": "1.png", "caption": "Axial CT of a mass.", "folder": "elsewhere"}])
+    take(engine, folder)
+    (folder / "images").rename(folder / "elsewhere")
+    moved = take(engine, folder)
+    assert (moved.records, moved.images, moved.new_images) == ({"unchanged": 1}, {"ok": 1}, 0)
+    (folder / "elsewhere").rename(tmp_path / "away")
+    gone = take(engine, folder)
+    assert (gone.records, gone.images) == ({"unchanged": 1}, {"missing_file": 1})
 
 
 @pytest.mark.parametrize(

@@ -162,8 +162,10 @@ def test_with_the_tables_beside_it_an_annotation_gains_sections_and_views(tables
     assert [case.split for case in found.values()] == ["test", None, None]
     (image,) = found["1"].images
     assert (image.caption, image.plane, found["1"].findings) == ("Mine.", "Frontal", "The XXXX are clear.")
+    assert image.url == "images/CXR1_IM-0001-4001.png"
     # the file of another form of the same picture is taken
-    assert image.url == "images/images_normalized/1_IM-0001-4001.dcm.png"
+    files = [media.file for one in iu_xray.records(Files(tables)) if isinstance(one, Record) for media in one.media]
+    assert files[0] == "images/images_normalized/1_IM-0001-4001.dcm.png"
 
 
 def test_of_several_annotations_the_usual_name_is_read_or_the_one_that_is_given(r2gen: Path) -> None:
@@ -215,7 +217,8 @@ def test_malformed_rows_are_left_out_and_told(engine: Engine, tables: Path) -> N
     write_table(tables / "indiana_reports.csv", [*REPORTS, ["8"], ["x", *REPORTS[1][1:]], REPORTS[1]])
     write_table(tables / "indiana_projections.csv", [*PROJECTIONS, ["1", "", "Frontal"], ["", "a.png", "Frontal"]])
     imported = importers.run(engine, "iu-xray", tables)
-    assert imported.troubles == {"bad_row": 5} and imported.records == {"new": 3}
+    assert imported.troubles == {"bad_row": 3, "wrong_width": 1, "repeated_id": 1} and imported.records == {"new": 3}
+    assert imported.details["bad_row"] == {"uid": 2, "filename": 1}
 
 
 def test_malformed_entries_are_left_out_and_told(engine: Engine, r2gen: Path) -> None:
@@ -223,7 +226,9 @@ def test_malformed_entries_are_left_out_and_told(engine: Engine, r2gen: Path) ->
     bad: list[Any] = [1, good, {**good, "id": None}, {**good, "id": "CXR9_IM-1", "image_path": [3]}]
     (r2gen / "annotation.json").write_text(json.dumps({"train": [good, *bad], "extra": [{**good, "split": None}]}))
     imported = importers.run(engine, "iu-xray", r2gen)
-    assert imported.troubles == {"bad_row": 5} and imported.records == {"new": 1} and imported.images == {"ok": 2}
+    assert imported.troubles == {"bad_row": 3, "not_an_object": 1, "repeated_id": 1}
+    assert imported.details["bad_row"] == {"id": 1, "image_path": 1, "split": 1}
+    assert imported.records == {"new": 1} and imported.images == {"ok": 2}
 
 
 def test_a_picture_whose_name_leads_out_of_the_folder_is_refused(engine: Engine, r2gen: Path) -> None:

@@ -76,8 +76,8 @@ def images(folder: Path) -> list[tuple[str, str]]:
     return [(one.key, one.path) for record in given(folder) if isinstance(record, Record) for one in record.media]
 
 
-def troubles(folder: Path) -> list[tuple[str, str]]:
-    return [(one.path, one.reason) for one in given(folder) if isinstance(one, Trouble)]
+def troubles(folder: Path) -> list[tuple[str, str, str | None]]:
+    return [(one.path, one.reason, one.detail) for one in given(folder) if isinstance(one, Trouble)]
 
 
 def test_figures_of_one_paper_are_one_case_with_the_papers_licence(engine: Engine, tmp_path: Path) -> None:
@@ -207,8 +207,13 @@ def test_rows_that_cannot_be_taken_are_told_with_their_place_and_the_rest_comes_
     panels = [marked("p1"), marked("p1"), {"pdf_hash": "p1"}, marked("nowhere")]
     write(tmp_path, figure("p1"), *bad, "", figure("p3"), panels=panels)
     assert sorted(troubles(tmp_path)) == [
-        *((f"{RELEASE}:{line}", "bad_row") for line in (2, 3, 4, 5)),
-        *((f"subcaptions_public.jsonl:{line}", "bad_row") for line in (2, 3, 4)),
+        (f"{RELEASE}:2", "not_an_object", "not JSON"),
+        (f"{RELEASE}:3", "not_an_object", None),
+        (f"{RELEASE}:4", "bad_row", "fig_uri"),
+        (f"{RELEASE}:5", "repeated_id", None),
+        ("subcaptions_public.jsonl:2", "repeated_id", None),
+        ("subcaptions_public.jsonl:3", "bad_row", "fig_uri"),
+        ("subcaptions_public.jsonl:4", "unknown_id", None),
     ]
     assert len(images(tmp_path)) == 3
 

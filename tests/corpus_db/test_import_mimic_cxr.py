@@ -189,7 +189,9 @@ def test_malformed_rows_are_left_out_and_told(engine: Engine, folder: Path) -> N
     more = [["2a2277a9-b0ded155", "53189527", "10000980", "test"], ["dddd", "53189527", "10000980", "holdout"]]
     write_table(splits, [*csv.reader(said), *more])
     imported = importers.run(engine, "mimic-cxr", folder)
-    assert imported.troubles == {"bad_row": 6, "missing_file": 1}
+    assert imported.troubles == {"bad_row": 5, "wrong_width": 1, "missing_file": 1}
+    twice = {"study_id of another patient": 1, "split of a study in two": 1}
+    assert imported.details["bad_row"] == {"dicom_id": 1, "subject_id": 1, "split": 1} | twice
     assert imported.images == {"ok": 4, "missing_file": 1}
     assert cases(folder)["53189527"].split == "val"
 

@@ -156,7 +156,8 @@ def test_what_is_no_item_and_no_page_is_left_out_and_told(engine: Engine, folder
     (folder / "page5.json").write_text("[1]")
     (folder / "page6.json").write_text('{"total": 0, "count": 0}')
     imported = importers.run(engine, "open-i", folder)
-    assert imported.troubles == {"bad_row": 6, "bad_json": 1, "wrong_shape": 1}
+    assert imported.troubles == {"bad_row": 5, "not_an_object": 1, "bad_json": 1, "wrong_shape": 1}
+    assert imported.details["bad_row"] == {"uid": 2, "image": 1, "imgLarge": 2}
     assert imported.records == {"new": 4}
 
 

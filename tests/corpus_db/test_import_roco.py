@@ -76,8 +76,8 @@ def bodies(folder: Path) -> dict[str, dict[str, Any]]:
     return {one.key: one.body for one in given(folder) if isinstance(one, Record) and one.body}
 
 
-def troubles(folder: Path) -> list[tuple[str, str]]:
-    return [(one.path, one.reason) for one in given(folder) if isinstance(one, Trouble)]
+def troubles(folder: Path) -> list[tuple[str, str, str | None]]:
+    return [(one.path, one.reason, one.detail) for one in given(folder) if isinstance(one, Trouble)]
 
 
 def test_a_row_is_a_record_with_all_that_the_files_beside_it_say(folder: Path) -> None:
@@ -142,8 +142,12 @@ def test_the_flat_layout_is_read_too(tmp_path: Path) -> None:
     write_image(tmp_path, "images/PMC2_fig-2.jpg", 2)
     found = bodies(tmp_path)
     assert [(body["split"], body["images"][0]["path"]) for body in found.values()] == [
-        ("validation", "images/PMC2_fig-2.jpg"),
+        ("validation", "images/ROCO_00002.jpg"),  # whatever the file's name
         ("test", "images/ROCO_00001.jpg"),
+    ]
+    assert [one.media[0].file for one in given(tmp_path) if isinstance(one, Record)] == [
+        "images/PMC2_fig-2.jpg",
+        "images/ROCO_00001.jpg",
     ]
 
 
@@ -169,10 +173,14 @@ def test_rows_that_cannot_be_taken_are_told_with_their_place_and_the_rest_comes_
     with open(folder / f"{prefix}licences.txt", "a") as other:
         other.write("ROCO_00001,too,many,fields\n")
     assert sorted(troubles(folder)) == [
-        *((f"{prefix}captions.txt:{line}", reason) for line, reason in ((3, "bad_row"), (4, "bad_encoding"))),
-        *((f"{prefix}captions.txt:{line}", "bad_row") for line in (5, 6)),
-        *((f"{prefix}dlinks.txt:{line}", "bad_row") for line in (3, 4, 5)),
-        (f"{prefix}licences.txt:4", "bad_row"),
+        (f"{prefix}captions.txt:3", "bad_row", "no tab"),
+        (f"{prefix}captions.txt:4", "bad_encoding", None),
+        (f"{prefix}captions.txt:5", "bad_row", "id"),
+        (f"{prefix}captions.txt:6", "repeated_id", None),
+        (f"{prefix}dlinks.txt:3", "repeated_id", None),
+        (f"{prefix}dlinks.txt:4", "unknown_id", None),
+        (f"{prefix}dlinks.txt:5", "bad_row", "dlinks"),
+        (f"{prefix}licences.txt:4", "wrong_width", "4 instead of 3"),
     ]
     assert set(bodies(folder)) == {"ROCO_00001", "ROCO_00002", "ROCO_00003", "ROCO_00004"}
     assert bodies(folder)["ROCO_00001"]["images"][0]["caption"].startswith("Axial")

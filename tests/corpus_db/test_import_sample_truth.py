@@ -128,9 +128,12 @@ def test_broken_lines_are_told_and_the_others_come_in(tmp_path: Path) -> None:
     folder = write(tmp_path / "sample", [truth(0), *broken])
     with (folder / "truth.jsonl").open("ab") as file:
         file.write(b"{\n\xff\n")
-    given = list(sample_truth.records(Files(folder)))
+    given, fields = list(sample_truth.records(Files(folder))), ("region", "size_mm", "name", "radiology")
     assert [one for one in given if isinstance(one, Trouble)] == [
-        Trouble(f"truth.jsonl:{number}", "bad_row") for number in range(2, 9)
+        *(Trouble(f"truth.jsonl:{n}", "bad_row", field) for n, field in enumerate(fields, 2)),
+        Trouble("truth.jsonl:6", "not_an_object"),
+        Trouble("truth.jsonl:7", "not_an_object", "not JSON"),
+        Trouble("truth.jsonl:8", "bad_encoding"),
     ]
     assert len(given) == 8
 

@@ -58,7 +58,8 @@ def test_a_broken_row_is_told_and_the_others_come_in(engine: Engine, folder: Pat
     write(folder, "test", [question(3), 7, question(4, qid=None), question(5, answer=None), question(6, answer="")])
     imported = importers.run(engine, "slake", folder)
     assert imported.questions["test"] == 2  # an empty answer is an answer: the set has one
-    assert imported.troubles == {"bad_row": 3} and imported.examples["bad_row"] == "test.json:2"
+    assert imported.troubles == {"bad_row": 2, "not_an_object": 1} and imported.examples["bad_row"] == "test.json:3"
+    assert imported.details == {"bad_row": {"qid": 1, "answer": 1}}
 
 
 @pytest.mark.parametrize("name", ["../../secret.jpg", "/etc/passwd", "..\\secret.jpg", "nul\0/source.jpg"])

@@ -80,8 +80,8 @@ def test_broken_lines_are_told_by_their_number_and_the_others_come_in(folder: Pa
     (folder / TEST / TEST_FILE).write_bytes(b"\n".join(lines))
     found = [one for one in given(folder) if isinstance(one, Trouble) or one.key.startswith("test")]
     assert found[1:] == [
-        Trouble(f"{TEST}/{TEST_FILE}:2", "bad_row"),
-        Trouble(f"{TEST}/{TEST_FILE}:4", "bad_row"),
+        Trouble(f"{TEST}/{TEST_FILE}:2", "bad_row", "not 4 fields with bars between"),
+        Trouble(f"{TEST}/{TEST_FILE}:4", "bad_row", "not 4 fields with bars between"),
         Trouble(f"{TEST}/{TEST_FILE}:5", "bad_encoding"),
     ]
     assert isinstance(found[0], Record)

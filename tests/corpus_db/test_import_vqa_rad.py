@@ -113,8 +113,9 @@ def test_questions_that_are_none_or_stand_twice_are_told_and_the_others_come_in(
     (folder / "testset.json").write_text(json.dumps(odd))
     imported = importers.run(engine, "vqa-rad", folder)
     assert imported.questions == {"train": 2, "test": 2}
-    assert imported.troubles == {"bad_row": 2, "named_twice": 1}
-    assert imported.examples == {"bad_row": "testset.json:2", "named_twice": "question test:1"}
+    assert imported.troubles == {"bad_row": 1, "not_an_object": 1, "repeated_id": 1}
+    places = {"bad_row": "testset.json:2", "not_an_object": "testset.json:3", "repeated_id": "question test:1"}
+    assert imported.examples == places and imported.details == {"bad_row": {"image_name": 1}}
 
 
 def test_an_empty_folder_and_an_unknown_source_are_refused(engine: Engine, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from corpus_db.errors import UserError
 from corpus_db.gather import joined, table
 from corpus_db.importers import engine as importing
 from corpus_db.importers import medpix2
-from corpus_db.importers.base import ENCOUNTER, About, Files, Given, Media, Record, Trouble
+from corpus_db.importers.base import ENCOUNTER, About, Bad, Files, Given, Media, Record, Trouble
 from corpus_db.importers.engine import Imported, render_imported, take_in
 from corpus_db.purge import purge
 from corpus_db.records import CaseRecord, ImageRecord
@@ -37,8 +37,8 @@ ABOUT = About("trial", "CC0 1.0", "nobody")
 
 def records(files: Files) -> Iterator[Given]:
     for number, row in files.json_lines("records.jsonl"):
-        if row is None:
-            yield Trouble(f"records.jsonl:{number}", "bad_row")
+        if isinstance(row, Bad):
+            yield Trouble(f"records.jsonl:{number}", *row)
             continue
         images = [Media(key=name, name=name, file=file, member=member) for name, file, member in row["files"]]
         body = {"case": row["case"], "images": [{"key": one.key, "path": one.path} for one in images]}
@@ -161,9 +161,36 @@ def test_a_quote_that_never_ends_swallows_no_rows_in_silence(tmp_path: Path) -> 
         (tmp_path / "t.csv").write_text(text)
         return list(Files(tmp_path).rows("t.csv"))
 
-    assert read_rows('a,b\n1,"open\n2,x\n3,y\n') == [(2, None)]
+    assert read_rows('a,b\n1,"open\n2,x\n3,y\n') == [(2, Bad("bad_row", "a quote that never ends"))]
     whole = read_rows('a,b\n1,"two\nlines"\n2,5" tube\n3,y')
-    assert [row and row["b"] for _, row in whole] == ["two\nlines", '5" tube', "y"]
+    assert [row["b"] for _, row in whole] == ["two\nlines", '5" tube', "y"]
+
+
+def test_a_number_that_no_database_holds_is_none_and_what_is_nested_without_end_is_told(
+    engine: Engine, folder: Path
+) -> None:
+    odd = json.dumps(row(6, caption="CAPTION", files=[])).replace('"CAPTION"', '[1e999, NaN, -Infinity, 1e9, "A"]')
+    deep = {levels: json.dumps(row(7)).replace('"c3"', "[" * levels + "]" * levels) for levels in (60, 300, 100_000)}
+    with open(folder / "records.jsonl", "a") as file:
+        file.write("\n".join([odd.replace('"caption"', '"case"'), *deep.values()]))
+    imported = run(engine, folder)
+    assert imported.details == {"not_an_object": {"nested more than 64 deep": 2}}
+    assert imported.examples["not_an_object"] == "records.jsonl:10"  # of 9 and 10
+    with engine.connect() as connection:
+        raw = table("raw_record").c
+        body = connection.execute(select(raw.body).where(raw.key == "r6")).scalar_one()
+    assert body["case"] == [None, None, None, 1e9, "A"]
+
+
+def test_a_file_of_json_is_held_to_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1e999, NaN, 1.5]")
+    assert Files(tmp_path).json("a.json") == [None, None, 1.5]
+    (tmp_path / "a.json").write_bytes("[1]".encode("utf-16"))
+    assert Files(tmp_path).json("a.json") == [1]
+    for levels in (300, 100_000):
+        (tmp_path / "a.json").write_text("[" * levels + "]" * levels)
+        with pytest.raises(UserError, match="nested more than 64 deep"):
+            Files(tmp_path).json("a.json")
 
 
 @pytest.mark.parametrize("damage", ["cut at a header", "cut inside a header", "a broken header"])
@@ -213,11 +240,15 @@ def test_rows_and_files_at_fault_are_in_the_ledger_with_a_reason_and_the_rest_co
     with open(folder / "records.jsonl", "ab") as file:
         file.write(b"{broken\n\xff\xfe\n[1]\n")
     imported = run(engine, folder)
-    assert imported.images == {"ok": 3, "not_an_image": 1, "truncated_image": 1, "missing_file": 1}
-    assert imported.troubles == {"bad_row": 3} and not imported.whole
-    assert rows(engine, "SELECT path, status, reason FROM \"fetch\" WHERE reason = 'bad_row' ORDER BY path") == [
-        (f"records.jsonl:{number}", "failed", "bad_row") for number in (7, 8, 9)
+    assert imported.troubles == {"not_an_object": 2, "bad_encoding": 1} and not imported.whole
+    asked = "SELECT path, status, reason, detail FROM \"fetch\" WHERE kind = 'file' AND status <> 'ok' ORDER BY path"
+    assert rows(engine, asked) == [
+        ("records.jsonl:7", "failed", "not_an_object", "not JSON"),
+        ("records.jsonl:8", "failed", "bad_encoding", None),
+        ("records.jsonl:9", "failed", "not_an_object", None),
     ]
+    assert "left out    2 rows: no JSON object (not JSON: 1): records.jsonl:7" in told(imported)
+    assert imported.images == {"ok": 3, "not_an_image": 1, "truncated_image": 1, "missing_file": 1}
     assert "left out    1 images: the files at hand lack it: images/3.png" in told(imported)
 
 
@@ -389,7 +420,8 @@ def test_medpix2_is_read_in_both_its_forms(engine: Engine, tmp_path: Path, form:
         (folder / "images.jsonl").write_text(json.dumps(flat) + '\n{"image": "x.png"}\n[\n')
     files = Files(folder)
     imported = take_in(engine, medpix2.ABOUT, files, medpix2.records(files))
-    assert imported.images == {"ok": 1} and imported.troubles == {"bad_row": 2}
+    assert imported.images == {"ok": 1} and imported.troubles == {"bad_row": 1, "not_an_object": 1}
+    assert imported.details["bad_row"] == {"image" if form == "published" else "case": 1}
     with engine.connect() as connection:
         (body,) = connection.execute(
             select(table("raw_record").c.body).where(table("raw_record").c.kind == ENCOUNTER)
