@@ -253,9 +253,14 @@ def _capped(file: IO[bytes]) -> Iterator[bytes | None]:
 def inside(root: Path, name: str) -> Path:
     """A file's path; UserError for a name, or a link, that leads out of the folder."""
     path = root / name
-    if leads_out(name) or "\\" in name or not path.resolve().is_relative_to(root.resolve()):
+    if leads_out(name) or "\\" in name or not f"{os.path.realpath(path)}/".startswith(_real(root)):
         raise UserError(f"{name!r}: leads out of {root}")
     return path
+
+
+@lru_cache(4)
+def _real(root: Path) -> str:
+    return os.path.realpath(root).rstrip("/") + "/"
 
 
 def stamp(root: Path, name: str) -> str | None:
