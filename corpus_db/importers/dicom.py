@@ -10,7 +10,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def records(files: Files) -> Iterator[Given]:
 
 
 def _hidden(trouble: Trouble, keys: Keys) -> Trouble:
-    return Trouble(keys.of("file", trouble.path), trouble.reason)
+    return replace(trouble, path=keys.of("file", trouble.path))
 
 
 def _places(files: Files) -> Iterator[_Place | Trouble]:
@@ -111,7 +111,9 @@ def _inside(files: Files, name: str) -> Iterator[_Place | Trouble]:
         return
     try:
         for member, times in Counter(files.members(name)).items():
-            if times == 1:
+            if member.lower().endswith(_ARCHIVES):
+                yield Trouble(f"{name}!/{member}", "broken_archive", "in another archive: unpack that one first")
+            elif times == 1:
                 yield _Place(name, member)
             else:  # which one the name means is not to be told
                 yield Trouble(f"{name}!/{member}", "named_twice")
@@ -269,12 +271,8 @@ class _Captions:
 
 def _is_report(files: Files, place: _Place) -> bool:
     try:
-        if place.member is None:
-            with open(inside(files.root, place.file), "rb") as file:
-                head = file.read(1024)
-        else:
-            head = files.content(place.file, place.member)[:1024]
-    except (BadImage, UserError, OSError):
+        head = files.content(place.file, place.member, head=1024)
+    except BadImage:
         return False
     return head[128:132] == b"DICM" and _REPORTS in head
 

@@ -150,9 +150,9 @@ class Files:
         except (OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, RuntimeError):
             raise BadImage("broken_archive") from None
 
-    def content(self, name: str, member: str | None = None) -> bytes:
-        """The bytes of a small file, or of a member of an archive; BadImage tells why there are none."""
-        return image_bytes(self.root, name, member)
+    def content(self, name: str, member: str | None = None, head: int | None = None) -> bytes:
+        """The bytes of a small file or of an archive's member, or the first of them; BadImage tells why not."""
+        return image_bytes(self.root, name, member, head)
 
     def sha256(self, name: str) -> str:
         """Of a data file as it lies there."""
@@ -272,8 +272,8 @@ def stamp(root: Path, name: str) -> str | None:
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
-def image_bytes(root: Path, name: str, member: str | None = None) -> bytes:
-    """The bytes of an image, or of one in an archive; BadImage tells why there are none."""
+def image_bytes(root: Path, name: str, member: str | None = None, head: int | None = None) -> bytes:
+    """The bytes of an image, or of one in an archive, or the first of them; BadImage tells why not."""
     try:
         path = inside(root, name)
     except (UserError, ValueError, OSError):
@@ -284,21 +284,22 @@ def image_bytes(root: Path, name: str, member: str | None = None) -> bytes:
                 raise FileNotFoundError
             if path.stat().st_size > MAX_BYTES:
                 raise BadImage("too_large")
-            return path.read_bytes()
-        return _member(path, member)
+            with open(path, "rb") as file:
+                return file.read(head)
+        return _member(path, member, head)
     except (FileNotFoundError, KeyError, IsADirectoryError):
         raise BadImage("missing_file") from None
     except OSError:
         raise BadImage("unreadable_file") from None
 
 
-def _member(path: Path, member: str) -> bytes:
+def _member(path: Path, member: str, head: int | None) -> bytes:
     if leads_out(member) or "\\" in member:
         raise BadImage("path_traversal")
     try:
         # an archive is one open file with one place in it
         with _READING, _tar_member(path, member) if path.suffix == ".tar" else _zip_member(path, member) as file:
-            body = file.read(MAX_BYTES + 1)  # the size that the archive tells may be a lie
+            body = file.read(MAX_BYTES + 1 if head is None else head)  # the size that the archive tells may be a lie
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError):
         raise BadImage("broken_archive") from None
     if len(body) > MAX_BYTES:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from corpus_db.errors import UserError
+from corpus_db.importers import medpix2
 from corpus_db.importers.base import ENCOUNTER, About, Bad, Files, Given, Media, Record, Trouble, stem, text
 from corpus_db.importers.files import parse_json
 from corpus_db.records import CaseRecord, ImageRecord
@@ -17,6 +18,8 @@ from corpus_db.text import storable
 
 ABOUT = About("folder", "as each image says, else as their owner states", "The user's own images")
 _TABLES = ("*.csv", "*.tsv", "*.jsonl", "*.csv.gz", "*.tsv.gz", "*.jsonl.gz")
+# files that stand together in it alone: what was imported as a folder would not be known again in a crawl of MedPix
+_OF_MEDPIX_2 = (medpix2.CASES, medpix2.IMAGES)
 _ENDINGS = (*EXTENSIONS.values(), "jpeg", "tiff")
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -47,6 +50,11 @@ Row = dict[str, Any]
 
 def records(files: Files) -> Iterator[Given]:
     """Each case with the rows of its images; raises UserError where there is no table, or none that fits."""
+    if files.given.is_dir() and all(files.first(*names) for names in _OF_MEDPIX_2):
+        raise UserError(
+            f"{files.given}: this is MedPix 2.0, whose images have MedPix's own numbers: python cli.py import medpix2 "
+            f"{files.given}; or give one table's own path"
+        )
     name, shards = _table(files), _shards(files)
     if name is None and not shards:
         raise UserError(f"{files.given}: neither a table of captions ({', '.join(_TABLES)}) nor a .tar is here")

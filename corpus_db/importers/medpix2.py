@@ -31,8 +31,8 @@ ABOUT = About(
     "none stated (MedPix states none)",
     "Siragusa I, Contino S, La Ciura M, Alicata R, Pirrone R. MedPix 2.0 (2024). arXiv:2407.02994",
 )
-_CASES = ("Case_topic.json", "cases.json")
-_IMAGES = ("Descriptions.json", "Description.json", "images.jsonl")
+CASES = ("Case_topic.json", "cases.json")
+IMAGES = ("Descriptions.json", "Description.json", "images.jsonl")
 _ENDINGS = ("png", "jpg", "jpeg")
 # of Description in the published form -> of the flat form
 _SAID = {
@@ -48,7 +48,7 @@ _SAID = {
 
 def records(files: Files) -> Iterator[Given]:
     """Each case with its images; an image whose case is not there is a case of its own."""
-    name = files.need("MedPix 2.0", *_CASES)
+    name = files.need("MedPix 2.0", *CASES)
     cases = files.json(name)
     if not isinstance(cases, list):
         raise UserError(f"{files.root / name}: not a list of cases; fetch MedPix 2.0 anew")
@@ -72,7 +72,7 @@ def records(files: Files) -> Iterator[Given]:
 
 def _rows(files: Files) -> Iterator[tuple[str, dict[str, Any] | Bad]]:
     """(its place, the flat object) of each image."""
-    name = files.need("MedPix 2.0", *_IMAGES)
+    name = files.need("MedPix 2.0", *IMAGES)
     if name.endswith(".jsonl"):
         yield from ((f"{name}:{number}", row) for number, row in files.json_lines(name))
         return

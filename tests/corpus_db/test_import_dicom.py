@@ -369,6 +369,10 @@ def test_an_archive_gives_its_members_but_none_that_leads_out(engine: Engine, fo
         archive.writestr("README", "for people")
     imported = importers.run(engine, "dicom", folder / "disc.zip")
     assert imported.images == {"ok": 1} and imported.troubles == {"path_traversal": 2}
+    with zipfile.ZipFile(folder.parent / "outer.zip", "w") as archive:
+        archive.write(folder / "disc.zip", "disc.ZIP")
+    nested = importers.run(engine, "dicom", folder.parent / "outer.zip")
+    assert nested.details == {"broken_archive": {"in another archive: unpack that one first": 1}}
     (folder / "torn.zip").write_bytes(b"PK\3\4 no more")
     imported = importers.run(engine, "dicom", folder)
     assert imported.images == {"ok": 1} and imported.troubles == {"path_traversal": 2, "broken_archive": 1}

@@ -257,6 +257,14 @@ def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
         given(tmp_path)
 
 
+def test_medpix_2_is_not_taken_for_a_folder_but_its_table_may_be(tmp_path: Path) -> None:
+    (tmp_path / "cases.json").write_text("[]")
+    (tmp_path / "images.jsonl").write_text('{"image": "MPX1_synpic7.png", "case": "MPX1", "caption": "A cyst."}\n')
+    with pytest.raises(UserError, match=r"this is MedPix 2\.0.* import medpix2"):
+        given(tmp_path)
+    assert len(cases(tmp_path / "images.jsonl")) == 1
+
+
 def test_webdataset_shards_come_in_by_stem(engine: Engine, tmp_path: Path) -> None:
     shard(tmp_path / "a-0.tar", {"x/1.png": png(1), "x/1.txt": b"A mass.", "x/1.cls": b"3", "x/2.JPG": png(2)})
     told = {"caption": "A cyst.", "patient_id": 7, "licence": "CC0 1.0"}
