@@ -115,14 +115,14 @@ def _affirmed(words: Sequence[str], kinds: Sequence[WordClass]) -> set[str]:
             denied |= word in _DENIALS and after not in _TECHNIQUE
             normal |= word not in _DENIALS
         elif kind >= _HARD and not denied:
-            clause.add(_canonical(word))
+            clause.add(stem(word))
     return said
 
 
 @cache
-def _canonical(word: str) -> str:
+def stem(word: str) -> str:
     """The longest stem that a finding word begins with, else the word."""
-    return max((stem for stem in _ABNORMAL_STEMS if word.startswith(stem)), key=len, default=word)
+    return max((start for start in _ABNORMAL_STEMS if word.startswith(start)), key=len, default=word)
 
 
 def _sentences(words: Sequence[str]) -> Iterator[tuple[int, int]]:

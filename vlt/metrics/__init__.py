@@ -1,0 +1,1 @@
+"""What answers and texts are scored by; no model."""
