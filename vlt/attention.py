@@ -1,5 +1,6 @@
 """What every Transformer here is made of: attention, the MLP, stochastic depth, and their initialisation."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +32,61 @@ def _attend_learned(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return weights.add_(mask).softmax(-1) @ v
 
 
+KeysValues = tuple[Tensor, Tensor]  # B, heads, L, d, each
+
+
+class Cache:
+    """Keys and values that attentions keep from one step of decoding to the next.
+
+    Of words a row each, R of them; of I images once for all R / I rows of each, which stand together in order.
+    """
+
+    def __init__(self) -> None:
+        self.words: dict[Attention, KeysValues] = {}
+        self.image: dict[Attention, KeysValues] = {}
+
+    def append(self, reader: "Attention", keys: Tensor, values: Tensor) -> KeysValues:
+        """Keep those of further words, (R, heads, L, d) each -> of all words."""
+        if reader in self.words:
+            before = self.words[reader]
+            keys, values = torch.cat([before[0], keys], dim=2), torch.cat([before[1], values], dim=2)
+        self.words[reader] = keys, values
+        return keys, values
+
+    def select(self, rows: Tensor, images: Tensor) -> None:
+        """Go on with these rows and images, by their numbers (R',) and (I',), int64."""
+        for kept, numbers in ((self.words, rows), (self.image, images)):
+            for reader, (k, v) in kept.items():
+                kept[reader] = k.index_select(0, numbers), v.index_select(0, numbers)
+
+
+def attend_image(q: Tensor, image: KeysValues) -> Tensor:
+    """`attend` of q (R, H, L, d) over I images (I, H, N, d), not copied for the R / I rows of each -> (R, H, L, d)."""
+    return _unfolded(attend(_folded(q, image[0]), *image), q)
+
+
+def attend_both(q: Tensor, image: KeysValues, words: KeysValues, mask: Tensor | None) -> Tensor:
+    """One softmax over an image, as `attend_image` takes it, and words (R, H, M, d), which `mask` (bool) is over."""
+    q = q * q.shape[-1] ** -0.5
+    over_image = _unfolded(_folded(q, image[0]) @ image[0].transpose(2, 3), q)  # R, H, L, N
+    over_words = q @ words[0].transpose(2, 3)  # R, H, L, M
+    if mask is not None:
+        over_words = over_words.masked_fill(~mask, -torch.inf)
+    weights = torch.cat([over_image, over_words], dim=3).softmax(-1)
+    of_image, of_words = weights.split((over_image.shape[3], over_words.shape[3]), dim=3)
+    return _unfolded(_folded(of_image, image[1]) @ image[1], q) + of_words @ words[1]
+
+
+def _folded(rows: Tensor, image: Tensor) -> Tensor:
+    """(R, H, L, x) -> (I, H, R / I * L, x): the rows of an image as one."""
+    return rows.unflatten(0, (len(image), -1)).transpose(1, 2).flatten(2, 3)
+
+
+def _unfolded(folded: Tensor, rows: Tensor) -> Tensor:
+    """What `_folded` made of (R, H, L, x), as it was."""
+    return folded.unflatten(2, (-1, rows.shape[2])).transpose(1, 2).flatten(0, 1)
+
+
 class Attention(nn.Module):
     """Multi-head attention, over the sequence itself or over another one."""
 
@@ -42,16 +98,40 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """x (B, L, width) reads `memory` (B, M, width), or itself; `mask` as `attend` takes it -> (B, L, width)."""
+    def forward(
+        self, x: Tensor, memory: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """x (B, L, width) reads `memory` (B, M, width), or itself; `mask` as `attend` takes it -> (B, L, width).
+
+        With a `cache`, in use only, x (R, L, width) goes on where the words that it keeps end and reads those, too;
+        `mask` (R, 1, L, all words) is over both. `memory` is then of I images, and only looked at the first time.
+        """
+        if cache is not None:
+            seen = self._read_kept(x, memory, mask, cache)
+        else:
+            seen = attend(*self._project(x, memory), mask, self.dropout if self.training else 0.0)
+        return self.out(seen.transpose(1, 2).flatten(2))  # B, L, width
+
+    def _read_kept(self, x: Tensor, memory: Tensor | None, mask: Tensor | None, cache: Cache) -> Tensor:
+        if memory is None:
+            q, k, v = self._project(x, None)
+            words, image = cache.append(self, k, v), cache.image.get(self)
+            return attend(q, *words, mask) if image is None else attend_both(q, image, words, mask)
+        if self in cache.image:
+            (q,) = self._split(F.linear(x, self.qkv.weight[: self.width], self.qkv.bias[: self.width]), 1)
+        else:
+            q, k, v = self._project(x, memory)
+            cache.image[self] = k, v
+        return attend_image(q, cache.image[self])
+
+    def _project(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of x, keys and values of `memory` or of x itself."""
         if memory is None:
             q, k, v = self._split(self.qkv(x), 3)
-        else:
-            (wq, wkv), (bq, bkv) = (p.split((self.width, 2 * self.width)) for p in (self.qkv.weight, self.qkv.bias))
-            (q,) = self._split(F.linear(x, wq, bq), 1)
-            k, v = self._split(F.linear(memory, wkv, bkv), 2)
-        seen = attend(q, k, v, mask, self.dropout if self.training else 0.0)
-        return self.out(seen.transpose(1, 2).flatten(2))  # B, L, width
+            return q, k, v
+        (wq, wkv), (bq, bkv) = (p.split((self.width, 2 * self.width)) for p in (self.qkv.weight, self.qkv.bias))
+        k, v = self._split(F.linear(memory, wkv, bkv), 2)
+        return self._split(F.linear(x, wq, bq), 1)[0], k, v
 
     def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """(B, L, parts * width) -> parts of (B, heads, L, d), views."""
