@@ -27,7 +27,8 @@ from tests.vlt import corpus, tiny
 from vlt import runs
 from vlt.config import PRESETS, Config
 from vlt.text import Tokenizer
-from vlt.train import Interrupted, pretrain
+from vlt.tasks.pretraining import pretrain
+from vlt.train import Interrupted
 
 QUIET = 10**9  # steps between evaluations and checkpoints: neither is measured
 

@@ -78,7 +78,7 @@ def main() -> None:
         config = Config(image_size=asked.size, batch_size=asked.batch, steps=10_000)
         corpora = [runs.Corpus(corpus.version(Path(folder) / "images", train=256))]
         run = runs.create(Path(folder) / "runs" / "bench", config, corpora, tiny.TOKENIZER)
-        batches, _ = train._data(run, corpora, run.tokenizer, print, PLACE)
+        batches, _ = Pretraining(corpora).data(config, run.tokenizer, print, PLACE)
         ready = batches.batch(0)[0].to(PLACE.device)
         report(asked.rounds, bare(config, ready), whole(run, batches))
 

@@ -31,7 +31,7 @@ from vlt.commands import SIZES
 from vlt.config import Config
 from vlt.pack import letterbox
 from vlt.text import Tokenizer
-from vlt.train import pretrain
+from vlt.tasks.pretraining import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = {"train": 7, "val": 8}  # the seed of each split's cases

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
-from corpus_db.recent import packs, recall
+from corpus_db.recent import data_folder, packs, recall
 from corpus_db.workers import mapped
 
 if TYPE_CHECKING:
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
     from corpus_db.version import VersionRow
 
-__all__ = ["Pair", "Question", "UserError", "Version", "image", "leaks", "mapped", "packs", "questions", "version"]
+__all__ = [
+    "Pair",
+    "Question",
+    "UserError",
+    "Version",
+    "data_folder",
+    "image",
+    "leaks",
+    "mapped",
+    "packs",
+    "questions",
+    "version",
+]
 RGC = "rgc"  # the name of all that was crawled of MedPix, among sources
 
 

@@ -34,7 +34,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
             file.write(json.dumps({"sha256": _sha256(path), "step": step}).encode())
     except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
         raise UserError(
-            f"{path}: cannot be written ({_line(error)}); free some space, then go on: {_go_on(folder)}"
+            f"{path}: cannot be written ({_line(error)}); free some space, then go on: --resume {folder.parent.name}"
         ) from error
     upto = sorted(marker for marker in folder.glob("step-*.json") if marker.stem <= path.stem)
     kept = {marker.stem for marker in upto[-KEPT:]}
@@ -65,10 +65,6 @@ def newest(folder: Path, say: Say = lambda line: None) -> tuple[int, dict[str, A
     if markers:
         raise UserError(f"{folder}: none of its checkpoints is whole; begin a new run")
     return None
-
-
-def _go_on(folder: Path) -> str:
-    return f"python cli.py pretrain --resume {folder.parent.name}"
 
 
 @contextmanager

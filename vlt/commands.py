@@ -12,13 +12,20 @@ from click.core import ParameterSource
 SIZES = {
     "swin": {"nano": "swin_nano", "tiny": "swin_t", "small": "swin_s", "base": "swin_b"},
     "vit": {
+        "pico": "vit_pico",
         "nano": "vit_nano",
         "tiny": "vit_ti_16",
         "small": "vit_s_16",
         "base": "vit_b_16",
         "large": "vit_l_16",
     },
-    "resnet": {"nano": "resnet_nano", "tiny": "resnet18", "small": "resnet50", "base": "resnet101"},
+    "resnet": {
+        "pico": "resnet_pico",
+        "nano": "resnet_nano",
+        "tiny": "resnet18",
+        "small": "resnet50",
+        "base": "resnet101",
+    },
 }
 
 
@@ -36,7 +43,7 @@ def _objectives(_: click.Context, __: click.Parameter, value: str | None) -> dic
     return found
 
 
-def _corpora(_: click.Context, __: click.Parameter, value: str | None) -> list[tuple[str | None, float]]:
+def corpora_option(_: click.Context, __: click.Parameter, value: str | None) -> list[tuple[str | None, float]]:
     """v1:0.7,v2:0.3 -> [("v1", 0.7), ("v2", 0.3)]; none: the current version"""
     found: list[tuple[str | None, float]] = []
     for part in value.split(",") if value else []:
@@ -51,7 +58,7 @@ def _corpora(_: click.Context, __: click.Parameter, value: str | None) -> list[t
     return found or [(None, 1.0)]
 
 
-def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+def settings_of(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
     """("rate=1e-3", "augment=false") -> {"rate": 0.001, "augment": False}"""
     found = {}
     for value in values:
@@ -65,13 +72,18 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
     return found
 
 
+PRECISION = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="[default: auto, by the device]"
+)
+
+
 @click.command()
 @click.option("--backbone", type=click.Choice(list(SIZES)), help="Of the image  [default: swin]")
 @click.option(
     "--size",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "nano", "tiny", "small", "base", "large"]),
+    type=click.Choice(["auto", "pico", "nano", "tiny", "small", "base", "large"]),
     help="Of the backbone; auto: nano on a CPU, small on CUDA.",
 )
 @click.option(
@@ -79,14 +91,14 @@ def _settings(_: click.Context, __: click.Parameter, values: tuple[str, ...]) ->
 )
 @click.option("--fusion", type=click.Choice(["cross", "merged"]), help="Two streams that read each other, or one.")
 @click.option("--mask", type=click.Choice(["bidirectional", "seq2seq"]), help="What MLM's words may see.")
-@click.option("--corpus", callback=_corpora, metavar="VERSION[:WEIGHT],...", help="[default: the current version]")
+@click.option("--corpus", callback=corpora_option, metavar="VERSION[:WEIGHT],...", help="[default: the current one]")
 @click.option("--preset", type=click.Choice(["paper"]), help="Settings to begin with  [default: auto, by the device]")
 @click.option(
-    "--set", "settings", multiple=True, callback=_settings, metavar="NAME=VALUE", help="Any setting of a run."
+    "--set", "settings", multiple=True, callback=settings_of, metavar="NAME=VALUE", help="Any setting of a run."
 )
 @click.option("--steps", type=click.IntRange(1), help="How many batches to learn from.")
 @click.option("--seed", type=int, help="What chance follows from.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="[default: auto, by the device]")
+@PRECISION
 @click.option("--compile/--no-compile", default=None, help="torch.compile; for CUDA.")
 @click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with.")
 @click.option(
@@ -136,9 +148,9 @@ def pretrain(
         raise click.UsageError(f"--{min(twice)} and --set {min(twice)}=...: give one of them")
     given |= settings
     ctx.exit(
-        start.resume(resume, given, db, processes, _say)
+        start.resume(resume, given, db, processes, say)
         if resume
-        else start.begin(name, backbone, size, preset, given, corpus, db, init_backbone, init_text, processes, _say)
+        else start.begin(name, backbone, size, preset, given, corpus, db, init_backbone, init_text, processes, say)
     )
 
 
@@ -164,10 +176,17 @@ def runs_(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--question", help="Answer this instead; each [MASK] in it is filled in.")
 @click.option("--choices", help="The answers to choose from, with commas between.")
 @click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="Of a caption's search.")
+@click.option("--map", "map_", type=click.Path(dir_okay=False, path_type=Path), help="Draw where it looked (PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(
-    run: str, question: str | None, choices: str | None, beams: int, as_json: bool, images: tuple[Path, ...]
+    run: str,
+    question: str | None,
+    choices: str | None,
+    beams: int,
+    map_: Path | None,
+    as_json: bool,
+    images: tuple[Path, ...],
 ) -> None:
     """Caption images, or answer a question about each.
 
@@ -175,6 +194,7 @@ def predict(
     Example:
       python cli.py predict --run swin_nano-1 scan.png
       python cli.py predict --run swin_nano-1 --question "A [MASK] in the left lobe." scan.png
+      python cli.py predict --run swin_nano-1 --map where.png scan.png
     """
     from corpus_db import read
     from vlt import predict as using
@@ -183,6 +203,8 @@ def predict(
     options = [choice.strip() for choice in choices.split(",")] if choices else []
     if options and question is None:
         raise click.UsageError("--choices goes with --question")
+    if map_ and len(images) > 1:
+        raise click.UsageError(f"--map draws one image's map; {len(images)} are given")
     bad = 0
     for image in images:
         try:
@@ -193,6 +215,10 @@ def predict(
             continue
         said = model.caption(pixels, beams) if question is None else model.answer(pixels, question, options)
         click.echo(json.dumps({"image": str(image), "text": said}) if as_json else f"{image}\t{said}")
+        if map_:
+            from vlt import attention_maps
+
+            attention_maps.draw_prediction(map_, model, pixels, said, question, options)
     sys.exit(1 if bad else 0)
 
 
@@ -219,6 +245,27 @@ def embed(run: str, output: Path | None, images: tuple[Path, ...]) -> None:
     click.echo(f"{output}: {len(images)} vectors of {vectors.shape[1]}")
 
 
+@click.command()
+@click.argument("references", metavar="REFS", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("hypotheses", metavar="HYPS", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--raw", is_flag=True, help="Take the texts as they are; else words and punctuation are set apart.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+def score(references: Path, hypotheses: Path, raw: bool, as_json: bool) -> None:
+    """Score texts against references: BLEU-1..4, ROUGE-L, CIDEr, METEOR, clinical-term F1.
+
+    Each file is JSON, {id: [text, ...]} or {id: text}: any number of references, one hypothesis an id.
+
+    \b
+    Example:
+      python cli.py score refs.json hyps.json
+      python cli.py score refs.json hyps.json --json
+    """
+    from vlt.metrics import score as scoring
+
+    found = scoring.score(references, hypotheses, raw)
+    click.echo(json.dumps(found, indent=1) if as_json else "\n".join(scoring.render(found)))
+
+
 def _refuse_with_resume(ctx: click.Context) -> None:
     """UsageError for an option that chooses what a run, once begun, has chosen for good."""
     for name in ("backbone", "size", "corpus", "preset", "init_backbone", "init_text", "name"):
@@ -227,11 +274,11 @@ def _refuse_with_resume(ctx: click.Context) -> None:
             raise click.UsageError(f"{option} does not go with --resume: a run goes on as it began")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(line, file=sys.stderr)  # a bar makes room for it
     sys.stderr.flush()
 
 
-COMMANDS = (pretrain, runs_, predict, embed)
+COMMANDS = (pretrain, runs_, predict, embed, score)

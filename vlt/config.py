@@ -11,7 +11,8 @@ from typing import Any
 
 from corpus_db.read import UserError
 
-OBJECTIVES = ("mlm", "itm", "itc", "lm")
+OBJECTIVES = ("mlm", "itm", "itc", "lm", "answer")
+TASKS = ("pretrain", "vqa", "retrieval", "report")
 FUSIONS = ("cross", "merged")
 MASKS = ("bidirectional", "seq2seq")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -39,6 +40,7 @@ class Config:
     blind: bool = False  # a twin that sees blank images: what text alone would reach
 
     # what it learns
+    task: str = "pretrain"  # or what it is fine-tuned for: vqa, retrieval, report
     objectives: Mapping[str, float] = field(  # name: weight
         default_factory=lambda: {"mlm": 1.0, "itm": 0.5, "itc": 0.5, "lm": 1.0}
     )
@@ -56,6 +58,7 @@ class Config:
     accumulate: int = 1  # parts that a batch is computed in
     rate: float = 3e-3  # AdamW's, at its peak
     backbone_rate: float = 1.0  # the backbone's share of it
+    head_rate: float = 1.0  # the heads' multiple of it: those of a new task begin with nothing learnt
     weight_decay: float = 0.05
     warmup: float = 0.05  # share of the steps
     clip: float = 1.0  # gradient norm
@@ -67,11 +70,12 @@ class Config:
     shard: bool = False  # weights and optimiser state over the ranks (FSDP2) instead of on each (DDP)
     checkpointing: bool = False  # recompute activations in the backward pass
     evaluate_every: int = 500  # steps
+    patience: int = 0  # evaluations without a better score, after which fine-tuning stops; 0: it goes on to its end
     checkpoint_every: int = 250
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name, allowed in (("fusion", FUSIONS), ("mask", MASKS), ("precision", PRECISIONS)):
+        for name, allowed in (("task", TASKS), ("fusion", FUSIONS), ("mask", MASKS), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise UserError(f"{name} {getattr(self, name)!r}: give one of {', '.join(allowed)}")
         weights = self.objectives.values()
@@ -98,7 +102,7 @@ class Config:
     @property
     def nano(self) -> bool:
         """Whether the backbone is one of the small ones for CPUs and tests."""
-        return self.backbone.endswith("nano")
+        return self.backbone.endswith(("nano", "pico"))
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -166,12 +170,14 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("accumulate", 1, 1e6),
     ("rate", 0, 10),
     ("backbone_rate", 0, 10),
+    ("head_rate", 0, 1000),
     ("weight_decay", 0, 10),
     ("warmup", 0, 1),
     ("clip", 0, 1e6),
     ("seed", 0, 2**63 - 1),
     ("ema", 0, 0.99999),
     ("evaluate_every", 1, 1e9),
+    ("patience", 0, 1e9),
     ("checkpoint_every", 1, 1e9),
 )
 

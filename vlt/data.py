@@ -5,9 +5,9 @@ The n-th batch is a function of the seed and n alone: resuming at a step needs n
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from vlt.order import bucketed, grouped
 from vlt.pack import CAPTIONS, COLOUR, GREY, Pack
 from vlt.text import Tokenizer
 
+BLANK = -1  # where no image is
+UNSCORED = -100  # a label that `cross_entropy` leaves out
 IDS = ("image_id", "caption_id", "case_id", "cluster_id", "kind")
 
 
@@ -44,7 +46,10 @@ class Batch:
     thinned: Tensor | None = None  # int64 (B, L): what ITM and ITC see of the tokens, if not all
     uniforms: Tensor | None = None  # float32 (B, 4)
     augment: Tensor | None = None  # float32 (B, augment.DRAWS)
-    peers: dict[str, Tensor] | None = None  # of the batch of all ranks: IDS, and how many tokens mlm and lm ask for
+    answer: Tensor | None = None  # int64 (B,): which of the answers a question has, UNSCORED for none of them
+    said: Tensor | None = None  # int64 (B, M): [CLS] question [SEP] answer [SEP], then padding
+    said_labels: Tensor | None = None  # int64 (B, M): its answer and the last [SEP], else UNSCORED
+    peers: dict[str, Tensor] | None = None  # of the batch of all ranks: IDS, and how many labels each objective asks
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         """The batch with each of its tensors changed."""
@@ -72,10 +77,18 @@ class Batch:
         if world == 1:
             return self
         peers = {name: getattr(self, name) for name in IDS}
-        peers["lm"] = self.present[:, 1:].sum()
-        if self.mlm_labels is not None:
-            peers["mlm_labels"] = (self.mlm_labels >= 0).sum()
+        peers["lm"] = (to_say(self)[1][:, 1:] != UNSCORED).sum()
+        for name in ("mlm_labels", "answer"):
+            if (labels := getattr(self, name)) is not None:
+                peers[name] = (labels != UNSCORED).sum()
         return replace(self.part(rank, world), peers=peers)
+
+
+def to_say(batch: Batch) -> tuple[Tensor, Tensor]:
+    """What LM learns to say and its labels, int64 (B, M) each: a caption, or a question's answer after the question."""
+    if batch.said is None or batch.said_labels is None:
+        return batch.tokens, batch.tokens.masked_fill(~batch.present, UNSCORED)
+    return batch.said, batch.said_labels
 
 
 def joined(batches: Sequence[Batch], pad: int) -> Batch:
@@ -83,7 +96,7 @@ def joined(batches: Sequence[Batch], pad: int) -> Batch:
     if len(batches) == 1:
         return batches[0]
     length = max(batch.tokens.shape[1] for batch in batches)
-    fill: dict[str, Any] = {"tokens": pad, "present": False, "words": -1, "classes": 0}
+    fill: dict[str, Any] = {"tokens": pad, "present": False, "words": -1, "classes": 0}  # captions' alone
     values: dict[str, Any] = {}
     for field in fields(Batch):
         parts = [getattr(batch, field.name) for batch in batches]
@@ -99,7 +112,31 @@ def joined(batches: Sequence[Batch], pad: int) -> Batch:
     return Batch(**values)
 
 
-class CorpusDataset(Dataset):
+class Pictures:
+    """Images of a pack by the rows of a data set; a row whose image is not in the pack is blank."""
+
+    def __init__(self, pack: Pack, images: Sequence[str | None], channels: int):
+        """`images`: each row's sha256, None for a row without an image."""
+        self.grey, self.colour, self.channels = pack.grey, pack.colour, channels
+        self.where = np.array([pack.where.get(one or "", (BLANK, 0)) for one in images])
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        """The pixels of rows (B,): uint8 (B, C, S, S)."""
+        size = self.grey.shape[1]
+        found = np.zeros((len(rows), self.channels, size, size), np.uint8)
+        kinds, places = self.where[rows].T
+        grey, colour = np.flatnonzero(kinds == GREY), np.flatnonzero(kinds == COLOUR)
+        found[grey] = self.grey[places[grey]][:, None]
+        if len(colour):
+            pixels = self.colour[places[colour]]  # B, S, S, 3
+            if self.channels == 1:  # ITU-R BT.601, as Pillow's mode L
+                found[colour, 0] = (pixels @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8)
+            else:
+                found[colour] = pixels.transpose(0, 3, 1, 2)
+        return torch.from_numpy(found)
+
+
+class CorpusDataset(Pictures, Dataset):
     """The pairs of one split of a version; `dataset[i]` is a dict of image uint8 (C, S, S), caption, tokens, pair_id.
 
     `channels` 1 turns colour images grey by their luminance, 3 repeats grey ones. `length`: None pads a batch to its
@@ -120,9 +157,9 @@ class CorpusDataset(Dataset):
         self.pairs = [pair for pair in version.pairs if pair.split == split and pair.sha256 in pack.where]
         if not self.pairs:
             raise UserError(f"version {version.name}: its {split} split holds no pair with a readable image")
-        self.grey, self.colour, self.channels, self.pad = pack.grey, pack.colour, channels, tokenizer.pad
-        self.length, self.max_tokens = length, max_tokens
-        self.where = np.array([pack.where[pair.sha256] for pair in self.pairs])
+        super().__init__(pack, [pair.sha256 for pair in self.pairs], channels)
+        self.pad, self.length, self.max_tokens = tokenizer.pad, length, max_tokens
+        self.names = [pair.pair_id for pair in self.pairs]
         self.ids = {
             name: np.array([fingerprint(told) for told in map(tell, self.pairs)]) for name, tell in _TOLD.items()
         }
@@ -140,21 +177,6 @@ class CorpusDataset(Dataset):
         tokens = self.tokens[0, self.offsets[place] : self.offsets[place + 1]].astype(np.int64)
         image = self.images(np.array([place]))[0]
         return {"image": image, "caption": pair.caption, "tokens": torch.from_numpy(tokens), "pair_id": pair.pair_id}
-
-    def images(self, rows: np.ndarray) -> Tensor:
-        """The pixels of rows (B,): uint8 (B, C, S, S)."""
-        size = self.grey.shape[1]
-        found = np.empty((len(rows), self.channels, size, size), np.uint8)
-        kinds, places = self.where[rows].T
-        grey, colour = np.flatnonzero(kinds == GREY), np.flatnonzero(kinds == COLOUR)
-        found[grey] = self.grey[places[grey]][:, None]
-        if len(colour):
-            pixels = self.colour[places[colour]]  # B, S, S, 3
-            if self.channels == 1:  # ITU-R BT.601, as Pillow's mode L
-                found[colour, 0] = (pixels @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8)
-            else:
-                found[colour] = pixels.transpose(0, 3, 1, 2)
-        return torch.from_numpy(found)
 
     def batch(self, rows: np.ndarray, images: bool = True) -> Batch:
         """Rows (B,) int64 as a Batch on the CPU; without `images` they are left empty, (B, 0)."""
@@ -192,6 +214,24 @@ def _kind(pair: Pair) -> str:
     return "\n".join(str(label) for label in (pair.modality, pair.plane, pair.region))
 
 
+class Rows(Protocol):
+    """A data set as `Batches` takes it."""
+
+    names: Sequence[str]
+    ids: Mapping[str, np.ndarray]
+    kind: np.ndarray
+    offsets: np.ndarray  # of the rows' tokens: what is about as long comes together
+    pad: int
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: np.ndarray, images: bool = True) -> Batch:
+        """Rows (B,) as a Batch."""
+
+    def images(self, rows: np.ndarray) -> Tensor:
+        """The pixels of rows (B,): uint8 (B, C, S, S)."""
+
+
 Prepare = Callable[[Batch, torch.Generator, int], Batch]  # batch of all ranks, its generator, its number
 
 
@@ -205,7 +245,7 @@ class Batches:
 
     def __init__(
         self,
-        datasets: Sequence[tuple[CorpusDataset, float]],
+        datasets: Sequence[tuple[Rows, float]],
         batch_size: int,
         seed: int,
         prepare: Prepare,
@@ -286,8 +326,8 @@ class Batches:
 
     def describe(self, batch: Batch) -> str:
         """The pairs of a batch by name, for messages."""
-        pairs = [pair for dataset in self.datasets for pair in dataset.pairs]
-        names = [pairs[row].pair_id for row in batch.rows.tolist()]
+        known = [name for dataset in self.datasets for name in dataset.names]
+        names = [known[row] for row in batch.rows.tolist()]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     def stream(self, first: int, pinned: bool = False, ahead: int = 2) -> Generator[list[Batch]]:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlt.data import Batch, CorpusDataset
+from vlt.data import UNSCORED, Batch, CorpusDataset
 from vlt.model import VLT
-from vlt.objectives import NEGATIVE_KEYS, UNSCORED, hide
+from vlt.objectives import NEGATIVE_KEYS, hide
 from vlt.text import Tokenizer
 from vlt.words import WordClass
 

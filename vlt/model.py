@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlt import backbones
-from vlt.attention import MLP, Attention, initialise
+from vlt.attention import MLP, Attention, Cache, KeysValues, initialise
 from vlt.config import Config
 from vlt.masks import merged_mask, text_mask
 from vlt.norm import BatchNorm
@@ -33,9 +33,9 @@ class Reading(nn.Module):
         self.attention = Attention(width, heads, dropout)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, other: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, width), other (B, S, width); `mask` as `attention.attend` takes it -> (B, T, width)."""
-        return x + self.drop(self.attention(self.norm(x), other, mask))
+    def forward(self, x: Tensor, other: Tensor, mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        """x (B, T, width), other (B, S, width); `mask` and `cache` as `Attention` takes them -> (B, T, width)."""
+        return x + self.drop(self.attention(self.norm(x), other, mask, cache))
 
 
 class Layer(nn.Module):
@@ -49,9 +49,9 @@ class Layer(nn.Module):
         self.mlp = MLP(width, 4 * width, dropout)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, width) -> the same; `mask` as `attention.attend` takes it."""
-        x = x + self.drop(self.attention(self.norm_attention(x), mask=mask))
+    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        """(B, T, width) -> the same; `mask` and `cache` as `Attention` takes them."""
+        x = x + self.drop(self.attention(self.norm_attention(x), mask=mask, cache=cache))
         return x + self.drop(self.mlp(self.norm_mlp(x)))
 
 
@@ -66,7 +66,8 @@ class CrossFusion(nn.Module):
         super().__init__()
         sizes = config.width, config.heads, config.dropout
         # without a bidirectional objective the image stream reads nothing
-        both = "itm" in config.objectives or ("mlm" in config.objectives and config.mask == "bidirectional")
+        wanted = set(config.objectives)
+        both = {"itm", "answer"} & wanted or ("mlm" in wanted and config.mask == "bidirectional")
         self.image = nn.ModuleList(Reading(*sizes) for _ in range(config.fusion_layers if both else 0))
         self.text = nn.ModuleList(Reading(*sizes) for _ in range(config.fusion_layers))
         self.layers = nn.ModuleList(Layer(*sizes) for _ in range(config.fusion_layers))
@@ -79,6 +80,15 @@ class CrossFusion(nn.Module):
                 image = self.image[number](image, text, keys)
             text = layer(self.text[number](text, image, None), over_text)
         return Fused(text, image)
+
+    def follow(self, text: Tensor, image: Tensor, mask: Tensor, cache: Cache) -> Tensor:
+        """`forward` under seq2seq of the next words (R, L, width) of I images' rows -> (R, L, width).
+
+        image (I, N, width); mask bool (R, 1, L, all words); `cache` keeps what was computed before.
+        """
+        for reading, layer in zip(self.text, self.layers, strict=True):
+            text = layer(reading(text, image, None, cache), mask, cache)
+        return text
 
 
 class MergedFusion(nn.Module):
@@ -98,11 +108,28 @@ class MergedFusion(nn.Module):
             stream = layer(stream, allowed)
         return Fused(stream[:, image.shape[1] :], stream[:, : image.shape[1]])
 
+    def follow(self, text: Tensor, image: Tensor, mask: Tensor, cache: Cache) -> Tensor:
+        """As `CrossFusion.follow`."""
+        if not cache.image:
+            cache.image = self._keys(image + self.kinds[0])
+        text = text + self.kinds[1]
+        for layer in self.layers:
+            text = layer(text, mask, cache)
+        return text
+
+    def _keys(self, image: Tensor) -> dict[Attention, KeysValues]:
+        """Of image tokens (I, N, width), which see themselves alone, in every layer."""
+        seen = Cache()
+        for layer in self.layers:
+            image = layer(image, None, seen)
+        return seen.words
+
 
 class VLT(nn.Module):
     """Backbone, text encoder, fusion, heads; what a forward pass is made of is for the objectives to choose."""
 
-    def __init__(self, config: Config, vocab_size: int, pad: int):
+    def __init__(self, config: Config, vocab_size: int, pad: int, answers: int = 0):
+        """`answers`: how many there are to choose from, for a model that answers questions."""
         super().__init__()
         width = config.width
         self.config, self.vocabulary = config, (vocab_size, pad)
@@ -124,21 +151,26 @@ class VLT(nn.Module):
         )
         self.fusion = CrossFusion(config) if config.fusion == "cross" else MergedFusion(config)
         self.norm_text = nn.LayerNorm(width)
-        self._add_heads(config, vocab_size)
+        self._add_heads(config, vocab_size, answers)
         for part in (self.project, self.fusion, self.heads):
             initialise(part)
         nn.init.trunc_normal_(self.places, std=0.02)
 
-    def _add_heads(self, config: Config, vocab_size: int) -> None:
+    def _add_heads(self, config: Config, vocab_size: int, answers: int) -> None:
         """Heads of the objectives that there are; MLM and LM share one, its matrix tied to the word embeddings."""
         width = config.width
         self.heads = nn.ModuleDict()
         if {"mlm", "lm"} & set(config.objectives):
             self.heads["word"] = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
             self.word_bias = nn.Parameter(torch.zeros(vocab_size))
-        if "itm" in config.objectives:
+        if {"itm", "answer"} & set(config.objectives):
             self.norm_image = nn.LayerNorm(width)
+        if "itm" in config.objectives:
             self.heads["match"] = nn.Sequential(nn.Linear(3 * width, width), nn.GELU(), nn.Linear(width, 2))
+        if "answer" in config.objectives:
+            self.heads["answer"] = nn.Sequential(
+                nn.Linear(3 * width, 2 * width), nn.GELU(), nn.LayerNorm(2 * width), nn.Linear(2 * width, answers)
+            )
         if "itc" in config.objectives:
             self.heads["image"] = nn.Linear(width, width, bias=False)
             self.heads["text"] = nn.Linear(width, width, bias=False)
@@ -185,13 +217,21 @@ class VLT(nn.Module):
         From [CLS], the mean image token and their product (arXiv 1908.02265), all fused; where contrast is learnt, too,
         its similarity counts, which tells pairs apart long before the fusion does.
         """
-        fused = self.fuse(text, image, present)
-        first, mean = fused.text[:, 0], self.norm_image(fused.image.mean(1))
-        logits = self.heads["match"](torch.cat([first, mean, first * mean], dim=1))
+        logits = self.heads["match"](self._joint(text, image, present))
         if "itc" not in self.config.objectives:
             return logits
         alike = (self.embed_text(text) * self.embed_image(image)).sum(1)  # B
         return logits + alike[:, None] * self.match_scale
+
+    def answer_logits(self, text: Tensor, image: Tensor, present: Tensor) -> Tensor:
+        """A question and its image before fusion, as `fuse` takes them -> (B, answers)."""
+        return self.heads["answer"](self._joint(text, image, present))
+
+    def _joint(self, text: Tensor, image: Tensor, present: Tensor) -> Tensor:
+        """[CLS], the mean image token and their product, all fused -> (B, 3 * width)."""
+        fused = self.fuse(text, image, present)
+        first, mean = fused.text[:, 0], self.norm_image(fused.image.mean(1))
+        return torch.cat([first, mean, first * mean], dim=1)
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Image tokens before fusion (B, N, width) -> unit vectors (B, width)."""

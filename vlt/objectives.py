@@ -1,4 +1,4 @@
-"""What the VLT is pre-trained for: masked words, image-text matching, contrast and captioning, in any weighted mix.
+"""What the VLT learns: masked words, image-text matching, contrast, captioning and answers, in any weighted mix.
 
 All chance but dropout's is drawn beforehand, on the CPU and for the whole batch of all ranks (`draw`), so that a step
 is a function of its batch alone: the same on any device and for any number of ranks.
@@ -14,13 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlt.config import Config
-from vlt.data import Batch
+from vlt.data import UNSCORED, Batch, to_say
 from vlt.model import VLT
 from vlt.ranks import gathered, world
 from vlt.text import Tokenizer
 from vlt.words import WordClass
 
-UNSCORED = -100  # a label that `cross_entropy` leaves out
 NEGATIVE_KEYS = ("image_id", "caption_id", "case_id", "cluster_id")  # what a negative must not share
 
 
@@ -106,9 +105,10 @@ class Objectives(nn.Module):
             "itm": self.matching,
             "itc": self.contrast,
             "lm": self.captioning,
+            "answer": self.answering,
         }
         shown = batch.tokens if batch.thinned is None else batch.thinned
-        text = self.model.encode_text(shown, batch.present) if {"itm", "itc"} & set(wanted) else None
+        text = self.model.encode_text(shown, batch.present) if {"itm", "itc", "answer"} & set(wanted) else None
         return {name: losses[name](batch, image, text) for name in wanted}
 
     def masked_words(self, batch: Batch, image: Tensor, _: Tensor | None = None) -> Outcome:
@@ -120,11 +120,18 @@ class Objectives(nn.Module):
         return scored(logits.flatten(0, 1), batch.mlm_labels.flatten(), asked_tokens(batch, "mlm_labels"))
 
     def captioning(self, batch: Batch, image: Tensor, _: Tensor | None = None) -> Outcome:
-        """LM: each next token, from the image and the words up to here."""
-        text = self.model.encode_text(batch.tokens, batch.present, "seq2seq")
-        logits = self.model.word_logits(self.model.fuse(text, image, batch.present, "seq2seq").text)
-        labels = batch.tokens.masked_fill(~batch.present, UNSCORED)
+        """LM: each next token, from the image and the words up to here; of a question's answer, the answer's alone."""
+        tokens, labels = to_say(batch)
+        present = batch.present if batch.said is None else batch.said != self.model.vocabulary[1]
+        text = self.model.encode_text(tokens, present, "seq2seq")
+        logits = self.model.word_logits(self.model.fuse(text, image, present, "seq2seq").text)
         return scored(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), asked_tokens(batch, "lm"))
+
+    def answering(self, batch: Batch, image: Tensor, text: Tensor | None) -> Outcome:
+        """A question's answer, of those that there are to choose from; UNSCORED where it is none of them."""
+        assert text is not None and batch.answer is not None
+        logits = self.model.answer_logits(text, image, batch.present)
+        return scored(logits, batch.answer, asked_tokens(batch, "answer").clamp(min=1))
 
     def contrast(self, batch: Batch, image: Tensor, text: Tensor | None) -> Outcome:
         """ITC: image to text and text to image over all ranks; what is no negative of a pair is left out of its sum."""
@@ -178,13 +185,11 @@ def scored(logits: Tensor, labels: Tensor, total: int | Tensor) -> Outcome:
 
 
 def asked_tokens(batch: Batch, name: str) -> Tensor:
-    """How many tokens of all ranks an objective asks for: `name` is lm or mlm_labels."""
+    """How many labels of all ranks an objective asks for: `name` is lm, answer or mlm_labels."""
     if batch.peers is not None:
         return batch.peers[name]
-    if name == "lm":
-        return batch.present[:, 1:].sum()
-    assert batch.mlm_labels is not None
-    return (batch.mlm_labels != UNSCORED).sum()
+    labels = to_say(batch)[1][:, 1:] if name == "lm" else getattr(batch, name)
+    return (labels != UNSCORED).sum()
 
 
 def _first(batch: Batch) -> int:

@@ -14,21 +14,23 @@ _TABLES = ("places", "position", "pos_embedding", "bias_table", "class_token", "
 
 
 def optimiser(model: nn.Module, config: Config) -> torch.optim.AdamW:
-    """AdamW with up to four groups: the backbone or the rest, with decay or without.
+    """AdamW with up to six groups: the backbone, the heads or the rest, with decay or without.
 
     Vectors (biases, norms) and tables of places do not decay: pulling them to zero says nothing about the data.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    shares = {"backbone": config.backbone_rate, "heads": config.head_rate}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         decays = parameter.ndim > 1 and not any(part in name for part in _TABLES)
-        groups.setdefault((name.startswith("backbone."), decays), []).append(parameter)
+        part = name.partition(".")[0]
+        groups.setdefault((part if part in shares else "rest", decays), []).append(parameter)
     described = [
         {
             "params": parameters,
             "weight_decay": config.weight_decay if decays else 0.0,
-            "share": config.backbone_rate if of_backbone else 1.0,
+            "share": shares.get(part, 1.0),
         }
-        for (of_backbone, decays), parameters in groups.items()
+        for (part, decays), parameters in groups.items()
     ]
     return torch.optim.AdamW(described, lr=config.rate, betas=(0.9, 0.98), fused=True)
 

@@ -41,6 +41,12 @@ class Pack:
     where: dict[str, tuple[int, int]]  # sha256: (GREY or COLOUR, row)
     skipped: dict[str, str]  # sha256 of an image that could not be read: why
 
+    @classmethod
+    def empty(cls, key: str, size: int) -> "Pack":
+        """A pack without images, for a model that sees none."""
+        grey, colour = np.zeros((0, size, size), np.uint8), np.zeros((0, size, size, 3), np.uint8)
+        return cls(packs() / f"{key[:16]}-{size}-{FORM}", grey, colour, {}, {})
+
 
 def letterbox(pixels: np.ndarray, size: int) -> np.ndarray:
     """uint8 (H, W) or (H, W, 3) -> (size, size) or (size, size, 3): shape kept, centred on black.
@@ -57,13 +63,18 @@ def letterbox(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def pack(version: Version, size: int, say: Say = lambda line: None) -> Pack:
-    """The pack of a version at a size: opened where it is there and whole, else made, by a process a core.
-
-    An image that cannot be read is skipped, with the reason; a pack is made anew when its file has come or changed
-    since, and when an image has left the version. Raises UserError where no image can be read.
-    """
-    folder = packs() / f"{version.manifest_sha256[:16]}-{size}-{FORM}"
+    """The pack of a version's images at a size; see `pack_images`."""
     paths = {pair.sha256: pair.image_path for pair in version.pairs}
+    return pack_images(f"version {version.name}", version.manifest_sha256, paths, size, say)
+
+
+def pack_images(what: str, key: str, paths: Mapping[str, str], size: int, say: Say = lambda line: None) -> Pack:
+    """Images by sha256, packed at a size: opened where it is there and whole, else made, by a process a core.
+
+    `key`: a hash that stands for them. An image that cannot be read is skipped, with the reason; a pack is made anew
+    when its file has come or changed since, and when an image has left. Raises UserError where none can be read.
+    """
+    folder = packs() / f"{key[:16]}-{size}-{FORM}"
     found = _opened(folder, paths, size)  # without the lock, which a folder that is only read cannot give
     if found is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +85,7 @@ def pack(version: Version, size: int, say: Say = lambda line: None) -> Pack:
                 found = _opened(folder, paths, size)
     if found is None or not found.where:
         reason = next(iter(found.skipped.values())) if found and found.skipped else "the pack cannot be read back"
-        raise UserError(f"version {version.name}: none of its {len(paths)} images can be read ({reason})")
+        raise UserError(f"{what}: none of its {len(paths)} images can be read ({reason})")
     if found.skipped:
         one = next(iter(found.skipped.values()))
         say(f"{len(found.skipped)} of {len(paths)} images cannot be read and are left out, the first: {one}")

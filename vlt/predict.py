@@ -5,7 +5,6 @@ The file is safetensors (no code in it): the weights, and as its metadata the co
 
 import io
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,55 +21,63 @@ from corpus_db.read import UserError
 from corpus_db.read import image as read_image
 from vlt import runs
 from vlt.config import Config
+from vlt.decode import Decoder, Sampling, Search, generate
 from vlt.model import VLT
 from vlt.pack import letterbox, written
 from vlt.text import Tokenizer
 
 FILE = "model.safetensors"
-AT_ONCE = 32  # images or texts that are embedded in one pass
+AT_ONCE = 32  # images or texts of one pass
 Picture = str | Path | Image.Image | np.ndarray
 
 
-def save(model: VLT, tokenizer: Tokenizer, path: Path) -> None:
-    """Write the weights, config and vocabulary into one file, which is there whole or not at all."""
+def save(model: VLT, tokenizer: Tokenizer, path: Path, answers: Sequence[str] = ()) -> None:
+    """Write the weights, config, vocabulary and answers into one file, which is there whole or not at all."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     told = {"config": model.config.to_json(), "vocabulary": json.dumps(tokenizer.vocabulary), "format": "rgc-vlt 1"}
+    if answers:
+        told["answers"] = json.dumps(list(answers))
     with _writing(path) as file:
         file.write(serialised(weights, told))
 
 
 def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
     """The model of a run, by its name, its folder, or the file itself. UserError for what is none."""
-    path = Path(run)
-    if not path.is_file():
-        path = runs.open_run(run).folder / FILE
-        if not path.is_file():
-            raise UserError(
-                f"{path.parent}: its training has not ended; go on with: "
-                f"python cli.py pretrain --resume {path.parent.name}"
-            )
+    path = file_of(run)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model, tokenizer = _read(path)
-    return Model(model.to(where), tokenizer)
+    model, tokenizer, answers = _read(path)
+    return Model(model.to(where), tokenizer, answers)
 
 
-def _read(path: Path) -> tuple[VLT, Tokenizer]:
+def file_of(run: str | Path) -> Path:
+    """The file of a run's model, by its name, its folder, or the file itself; UserError before its training's end."""
+    if Path(run).is_file():
+        return Path(run)
+    found = runs.open_run(run)
+    if not (found.folder / FILE).is_file():
+        raise UserError(f"{found.folder}: its training has not ended; go on with: {found.resume_command}")
+    return found.folder / FILE
+
+
+def _read(path: Path) -> tuple[VLT, Tokenizer, list[str]]:
     """Of a file that anybody may have written: its tensors' shapes are checked before they take memory."""
     try:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
             config = Config.from_json(told["config"])
             tokenizer = Tokenizer(json.loads(told["vocabulary"]))
+            answers = [str(answer) for answer in json.loads(told.get("answers", "[]"))]
+            sizes = len(tokenizer), tokenizer.pad, len(answers)
             with torch.device("meta"):  # shapes alone: a stranger's config takes no memory
-                _check(VLT(config, len(tokenizer), tokenizer.pad), file)
-            model = VLT(config, len(tokenizer), tokenizer.pad)  # again: buffers that no file holds get their values
+                _check(VLT(config, *sizes), file)
+            model = VLT(config, *sizes)  # again: buffers that no file holds get their values
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (OSError, KeyError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         line = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a model that `pretrain` or `save` wrote ({line[:120]})") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return model.eval(), tokenizer
+    return model.eval(), tokenizer, answers
 
 
 def _check(model: VLT, file: Any) -> None:
@@ -91,8 +98,8 @@ def _parts(items: Sequence) -> Iterator[Sequence]:
 class Model:
     """A VLT ready to use. Images are paths, Pillow images or arrays (uint8, (H, W) or (H, W, 3))."""
 
-    def __init__(self, vlt: VLT, tokenizer: Tokenizer):
-        self.vlt, self.tokenizer, self.config = vlt, tokenizer, vlt.config
+    def __init__(self, vlt: VLT, tokenizer: Tokenizer, answers: Sequence[str] = ()):
+        self.vlt, self.tokenizer, self.config, self.answers = vlt, tokenizer, vlt.config, answers
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +107,7 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write it into one file, which `vlt.load` reads."""
-        save(self.vlt, self.tokenizer, Path(path))
+        save(self.vlt, self.tokenizer, Path(path), self.answers)
 
     @torch.no_grad()
     def embed(self, images: Sequence[Picture] = (), texts: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -115,27 +122,52 @@ class Model:
         return found
 
     @torch.no_grad()
-    def caption(self, image: Picture, beams: int = 3) -> str:
-        """A caption, by beam search under the seq2seq mask; UserError if the model learned no captioning (lm)."""
-        if beams < 1:
-            raise UserError(f"beams {beams}: give 1 or more")
-        return self._continued(self._image_tokens([image]), [self.tokenizer.cls], beams)
+    def caption(self, image: Picture, beams: int = 3, **options: Any) -> str:
+        """A caption; `options` as `captions` takes them. UserError if the model learned no captioning (lm)."""
+        return self.captions([image], beams, **options)[0]
+
+    @torch.no_grad()
+    def captions(
+        self,
+        images: Sequence[Picture],
+        beams: int = 3,
+        *,
+        length_penalty: float = 1.0,
+        no_repeat: int = 0,
+        temperature: float | None = None,
+        seed: int = 0,
+    ) -> list[str]:
+        """A caption of each image, searched for as `decode.Search` says; with a `temperature` drawn, by the seed."""
+        sampling = None
+        if temperature is not None:
+            sampling = Sampling(temperature, generator=torch.Generator(self.device).manual_seed(seed))
+        search = Search(beams, length_penalty, no_repeat, sampling)
+        told: list[str] = []
+        for part in _parts(images):
+            told += self._continued(self._image_tokens(part), [[self.tokenizer.cls]] * len(part), search)
+        return told
 
     @torch.no_grad()
     def answer(self, image: Picture, question: str, choices: Sequence[str] = ()) -> str:
         """An answer to a question about an image.
 
         Each [MASK] in the question is filled in with a word (a model that learned mlm); of `choices` the one is given
-        that most likely follows the question; else the question is continued (both: a model that learned lm).
+        that most likely follows the question; else a model that was fine-tuned to answer chooses among the answers of
+        its training, and any other continues the question (this and `choices`: a model that learned lm).
         """
         seen = self._image_tokens([image])
         if "[MASK]" in question:
             return self._filled(seen, question)
-        prompt = self.tokenizer.encode(question, self.config.max_tokens).ids[:-1]
+        if self.answers and not choices:
+            tokens, present = self._tokens([question])
+            logits = self.vlt.answer_logits(self.vlt.encode_text(tokens, present), seen, present)
+            return self.answers[int(logits[0].argmax())]
+        ids = self.tokenizer.prompt(question, self.config.max_tokens)
+        prompt = ids if self.config.task == "vqa" else ids[:-1]
         if choices:
             scores = [self._likelihood(seen, prompt, choice) for choice in choices]
             return choices[max(range(len(choices)), key=scores.__getitem__)]
-        return self._continued(seen, prompt, beams=3)
+        return self._continued(seen, [prompt], Search())[0]
 
     def _image_tokens(self, images: Sequence[Picture]) -> Tensor:
         pixels = torch.stack([torch.from_numpy(self._pixels(image)) for image in images])  # B, C, S, S
@@ -176,29 +208,12 @@ class Model:
         fused = self.vlt.fuse(text, image.expand(len(ids), -1, -1), present, "seq2seq")
         return self.vlt.word_logits(fused.text[:, first:]).float().log_softmax(-1)
 
-    def _continued(self, image: Tensor, prompt: list[int], beams: int) -> str:
-        """What most likely follows, by beam search; the mean log-probability of a token ranks."""
+    def _continued(self, image: Tensor, prompts: list[list[int]], search: Search) -> list[str]:
+        """What follows a prompt, for each of the images whose tokens are given (B, N, width)."""
         self._needs("lm")
-        silent = torch.tensor([self.tokenizer.pad, self.tokenizer.cls, self.tokenizer.mask, self.tokenizer.unk])
-        open_ = [(0.0, prompt)]
-        closed: list[tuple[float, list[int]]] = []
-        while open_ and len(open_[0][1]) < self.config.max_tokens:
-            ids = torch.tensor([one for _, one in open_], device=self.device)
-            following = self._next_words(image, ids, ids.shape[1] - 1)[:, 0]
-            following[:, silent.to(self.device)] = -math.inf
-            best = following.topk(min(beams, following.shape[1]), dim=1)
-            grown = [
-                (score + gain, [*one, token])
-                for (score, one), gains, tokens in zip(open_, best.values.tolist(), best.indices.tolist(), strict=True)
-                for gain, token in zip(gains, tokens, strict=True)
-            ]
-            grown.sort(reverse=True)
-            closed += [one for one in grown[:beams] if one[1][-1] == self.tokenizer.sep]
-            open_ = [one for one in grown[:beams] if one[1][-1] != self.tokenizer.sep]
-            if len(closed) >= beams:
-                break
-        _, ids_ = max(closed or open_, key=lambda one: one[0] / max(len(one[1]) - len(prompt), 1))
-        return self.tokenizer.decode(ids_[len(prompt) :])
+        names = self.tokenizer
+        found = generate(Decoder(self.vlt, image), prompts, search, end=names.sep, banned=names.silent)
+        return [names.decode(one.ids) for one in found]
 
     def _likelihood(self, image: Tensor, prompt: list[int], choice: str) -> float:
         """The mean log-probability of a choice's tokens after the prompt."""

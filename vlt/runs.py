@@ -5,6 +5,7 @@ metrics.jsonl, curves.png, checkpoints/ and, at the end, model.safetensors.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from corpus_db.read import UserError, Version
 from vlt.config import Config
@@ -52,6 +53,23 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def answers(self) -> list[str]:
+        """Those that a model of this run chooses from; none but for one that answers questions."""
+        if "answer" not in self.config.objectives:
+            return []
+        path = self.folder / "answers.json"
+        try:
+            return [str(answer) for answer in json.loads(path.read_text())]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: damaged ({error}); {ADVICE}") from error
+
+    @property
+    def resume_command(self) -> str:
+        """How an interrupted run is gone on with."""
+        task = self.config.task
+        return f"python cli.py {task if task == 'pretrain' else f'finetune {task}'} --resume {self.folder.name}"
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """The vocabulary that belongs to the run."""
         try:
@@ -87,12 +105,20 @@ def _record(line: str) -> dict[str, Any] | None:
     return record if all(fits) else None
 
 
+class Source(Protocol):
+    """What a run learns from."""
+
+    def told(self) -> dict[str, Any]:
+        """What corpus.json holds of it."""
+
+
 def create(
     folder: Path,
     config: Config,
-    corpora: Sequence[Corpus],
+    corpora: Sequence[Source],
     tokenizer: Tokenizer,
     weights: dict[str, str | None] | None = None,
+    answers: Sequence[str] = (),
 ) -> Run:
     """A new run's folder; UserError where there is one of that name. `weights`: the files that it begins with."""
     if folder.name in ("", ".", ".."):
@@ -109,6 +135,7 @@ def create(
         ("vocab.txt", tokenizer.text()),
         ("corpus.json", json.dumps(told, indent=1)),
         ("environment.json", json.dumps(environment() | {"weights": weights or {}}, indent=1)),
+        *([("answers.json", json.dumps(answers, indent=0))] if answers else []),
         ("config.json", config.to_json()),  # the last: a folder without it is no run
     ):
         with written(folder / name) as file:
@@ -135,13 +162,17 @@ def open_run(name: str | Path) -> Run:
         raise UserError(f"{folder}: a damaged run ({str(error) or type(error).__name__}); {ADVICE}") from error
 
 
-def made_of(config: Config, tokenizer: Tokenizer, corpora: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def made_of(
+    config: Config, tokenizer: Tokenizer, corpora: Sequence[dict[str, Any]], answers: Sequence[str] = ()
+) -> dict[str, Any]:
     """What must stay the same for a run to go on, by name: settings, vocabulary, data (as `Corpus.told` gives it)."""
     told: dict[str, Any] = {"vocabulary": tokenizer.sha256}
     for corpus in corpora:
         told[f"the manifest of version {corpus['version']}"] = corpus["manifest_sha256"]
         told[f"the weight of version {corpus['version']}"] = corpus["weight"]
         told[f"the number of pairs of version {corpus['version']}"] = corpus.get("pairs")
+    if answers:
+        told["the answers to choose from"] = hashlib.sha256(json.dumps(list(answers)).encode()).hexdigest()
     return json.loads(config.to_json()) | told
 
 
@@ -244,7 +275,7 @@ def _listed(run: Run) -> dict[str, Any]:
     }
 
 
-SHOWN = ("words_loss", "gap", "hard_gap", "itm", "itm_hard", "itm_told")
+SHOWN = ("words_loss", "gap", "hard_gap", "itm", "itm_hard", "itm_told", "accuracy", "recall", "likelihood")
 
 
 def render(found: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from corpus_db.read import UserError, leaks, version
-from vlt import backbones, device, ranks, runs, text
+from vlt import backbones, device, predict, ranks, runs, tasks, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
 from vlt.model import VLT
-from vlt.pack import pack
+from vlt.tasks.base import Task
+from vlt.tasks.pretraining import Pretraining
 from vlt.text import Tokenizer
-from vlt.train import Interrupted, pretrain
+from vlt.train import Interrupted, train
 
 Say = Callable[[str], None]
 LEAST_PAIRS = 16  # of a batch, for which a process of its own is worth while
@@ -41,22 +42,39 @@ def begin(
     say = say if place.rank == 0 else lambda line: None
     found = [runs.Corpus(version(key, db), weight) for key, weight in corpora]
     config = settings(backbone, size, preset, given, say)
-    _check(name, config, found, processes)
-    _refuse_leaks(found, db)
-    if init_text is not None:
-        tokenizer = Tokenizer.read(init_text / "vocab.txt")
-    else:
-        captions = [pair.caption for corpus in found for pair in corpus.version.pairs if pair.split == "train"]
-        tokenizer = Tokenizer.train(captions, config.vocab_size)
+    check(name, config, found, processes)
+    refuse_leaks(found, db)
+    tokenizer = Tokenizer.read(init_text / "vocab.txt") if init_text is not None else vocabulary(found, config)
     weights = {"backbone": _shown(init_backbone), "text": _shown(init_text)}
-    if init_backbone is not None or init_text is not None:  # files that do not fit must not cost the run its name
-        initialiser(weights)(VLT(config, len(tokenizer), tokenizer.pad))
+    return launch(name, config, found, tokenizer, weights, Pretraining(found), db, processes, say)
+
+
+def vocabulary(corpora: Sequence[runs.Corpus], config: Config) -> Tokenizer:
+    """The words of the training captions."""
+    captions = [pair.caption for corpus in corpora for pair in corpus.version.pairs if pair.split == "train"]
+    return Tokenizer.train(captions, config.vocab_size)
+
+
+def launch(
+    name: str | None,
+    config: Config,
+    sources: Sequence[runs.Source],
+    tokenizer: Tokenizer,
+    weights: dict[str, str | None],
+    task: Task,
+    db: str | None,
+    processes: int | None,
+    say: Say,
+) -> int:
+    """Give a new run its folder and train it to its end; returns the exit code."""
+    if any(weights.values()):  # files that do not fit must not cost the run its name
+        initialiser(weights, say)(VLT(config, len(tokenizer), tokenizer.pad, len(task.answers)))
 
     def create() -> Path:
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
-        return runs.create(folder, config, found, tokenizer, weights).folder
+        return runs.create(folder, config, sources, tokenizer, weights, task.answers).folder
 
-    return _train(runs.open_run(ranks.on_first(create)), found, db, processes, say)
+    return _train(runs.open_run(ranks.on_first(create)), task, db, processes, say)
 
 
 def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
@@ -68,7 +86,7 @@ def resume(name: str, given: dict[str, Any], db: str | None, processes: int | No
                 f"{run.folder}: it began with {key} {getattr(run.config, key, None)!r}, not {value!r}; "
                 "a run goes on with its own settings, so leave this out or begin another run"
             )
-    return _train(run, _corpora(run, db), db, processes, say)
+    return _train(run, tasks.of(run, db), db, processes, say)
 
 
 def settings(
@@ -76,7 +94,7 @@ def settings(
 ) -> Config:
     """The config: the preset (paper on CUDA, the nano defaults on a CPU), then what was given."""
     cuda = torch.cuda.is_available()
-    if preset is None and size != "nano" and (cuda or size != "auto"):
+    if preset is None and size not in ("nano", "pico") and (cuda or size != "auto"):
         preset = "paper"  # the defaults are the nano models'
     base = dict(PRESETS[preset]) if preset else {}
     if backbone or size != "auto" or "backbone" not in base:
@@ -90,13 +108,18 @@ def settings(
     known = set(Config.__dataclass_fields__)
     if unknown := sorted(set(given) - known):
         raise UserError(f"--set {unknown[0]}: no such setting; there are: {', '.join(sorted(known))}")
-    return Config(**(base | given))
+    config = Config(**(base | given))
+    if "answer" in config.objectives:
+        raise UserError("objectives: answer is learnt from questions; python cli.py finetune vqa does")
+    return config
 
 
-def initialiser(weights: dict[str, str | None]) -> Callable[[VLT], None]:
-    """What loads given weights into a new model: {"backbone": a torchvision file, "text": a BERT folder}."""
+def initialiser(weights: dict[str, str | None], say: Say = lambda line: None) -> Callable[[VLT], None]:
+    """What loads weights into a new model: {"backbone": a torchvision file, "text": a BERT folder, "run": a model}."""
 
     def initialise(model: VLT) -> None:
+        if path := weights.get("run"):
+            say(carried(model, predict.load(path, "cpu").vlt))
         if path := weights.get("backbone"):
             backbones.load_file(model.backbone, Path(path))
         if path := weights.get("text"):
@@ -105,16 +128,20 @@ def initialiser(weights: dict[str, str | None]) -> Callable[[VLT], None]:
     return initialise
 
 
+def carried(model: VLT, source: VLT) -> str:
+    """Load all weights of another model that this one has a place for, and tell which parts begin anew."""
+    have, wanted = source.state_dict(), model.state_dict()
+    fitting = {name: have[name] for name in wanted if name in have and have[name].shape == wanted[name].shape}
+    model.load_state_dict(fitting, strict=False)
+    anew = sorted({".".join(name.split(".")[:2]) for name in wanted.keys() - fitting.keys()})
+    return f"{len(fitting)} of {len(wanted)} tensors are carried over; anew: {', '.join(anew) or 'none'}"
+
+
 def _shown(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
 
 
-def _corpora(run: runs.Run, db: str | None) -> list[runs.Corpus]:
-    """What a run learns from, read again."""
-    return [runs.Corpus(version(told["version"], db or told["database"]), told["weight"]) for told in run.corpora]
-
-
-def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], processes: int | None) -> None:
+def check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], processes: int | None) -> None:
     """UserError for what would only fail once the run has its folder."""
     if name is not None and Path(name).name != name:
         raise UserError(f"--name {name}: give a name without folders; runs are kept in {runs.RUNS}/")
@@ -124,11 +151,11 @@ def _check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], pro
     if twice := [name for name in versions if versions.count(name) > 1]:
         raise UserError(f"--corpus: version {twice[0]} stands in it twice; give it once, with its weight")
     pairs = sum(pair.split == "train" for corpus in corpora for pair in corpus.version.pairs)
-    if config.batch_size > max(pairs, Config().batch_size):
+    if corpora and config.batch_size > max(pairs, Config().batch_size):
         raise UserError(f"batch_size {config.batch_size}: the corpus has {pairs} training pairs; give at most those")
 
 
-def _refuse_leaks(corpora: Sequence[runs.Corpus], db: str | None) -> None:
+def refuse_leaks(corpora: Sequence[runs.Corpus], db: str | None) -> None:
     """UserError where a corpus holds images of an evaluation set that will test the model."""
     for corpus in corpora:
         if found := leaks(corpus.version, db):
@@ -158,19 +185,18 @@ def _end(number: int, _: Any) -> None:
 def _peer(folder: Path, db: str | None) -> None:
     """What the other processes of a run do."""
     run = runs.open_run(folder)
-    pretrain(run, _corpora(run, db), lambda line: None, initialiser(run.weights()))
+    train(run, tasks.of(run, db), lambda line: None, initialiser(run.weights()))
 
 
-def _train(run: runs.Run, corpora: Sequence[runs.Corpus], db: str | None, processes: int | None, say: Say) -> int:
-    on = f"python cli.py pretrain --resume {run.folder.name}"
+def _train(run: runs.Run, task: Task, db: str | None, processes: int | None, say: Say) -> int:
+    on = run.resume_command
     before = signal.signal(signal.SIGTERM, _end)
     try:
         first = os.environ.get("RANK", "0") == "0"
         with runs.held(run) if first else nullcontext():  # a run that is training is refused before peers are started
-            for corpus in corpora:
-                pack(corpus.version, run.config.image_size, say=say)  # by this process: a peer starts no workers
+            task.pack(run.config, say)  # by this process: a peer starts no workers
         with ranks.joined(processes or processes_for(run.config), _peer, run.folder, db):
-            pretrain(run, corpora, say, initialiser(run.weights()))
+            train(run, task, say, initialiser(run.weights()))
     except Interrupted as stop:
         say(f"{stop}; saved. Go on with: {on}")
         return 128 + stop.number

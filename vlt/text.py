@@ -16,9 +16,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
 
 from corpus_db.read import UserError
-from vlt.attention import MLP, Attention, initialise
+from vlt.attention import MLP, Attention, Cache, initialise
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ANSWER_ROOM = 8  # tokens, behind a question
 LONGEST_VOCABULARY = 1_000_000  # tokens
 LARGEST_VOCABULARY = 64 << 20  # bytes of a file
 LONGEST_TEXT = 100_000  # characters that are looked at; a caption's 80 tokens end far before
@@ -85,6 +86,16 @@ class Tokenizer:
     def sha256(self) -> str:
         """Of the vocabulary: equal hashes, equal tokens for every text."""
         return hashlib.sha256(self.text().encode()).hexdigest()
+
+    def prompt(self, question: str, max_tokens: int) -> list[int]:
+        """[CLS] question [SEP], cut so that an answer of a few words has room behind it."""
+        ids = self.encode(question, max_tokens).ids
+        return ids if len(ids) <= max_tokens - ANSWER_ROOM else [*ids[: max_tokens - ANSWER_ROOM - 1], ids[-1]]
+
+    @property
+    def silent(self) -> list[int]:
+        """The tokens that are never said: all specials but [SEP], which ends a text."""
+        return [self.pad, self.cls, self.mask, self.unk]
 
     @cached_property
     def plain(self) -> np.ndarray:
@@ -168,9 +179,9 @@ class TextLayer(nn.Module):
         self.norm_mlp = nn.LayerNorm(width, eps=1e-12)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, L, width) -> (B, L, width); `mask` as `attention.attend` takes it."""
-        x = self.norm_attention(x + self.drop(self.attention(x, mask=mask)))
+    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None = None) -> Tensor:
+        """(B, L, width) -> (B, L, width); `mask` and `cache` as `Attention` takes them."""
+        x = self.norm_attention(x + self.drop(self.attention(x, mask=mask, cache=cache)))
         return self.norm_mlp(x + self.drop(self.mlp(x)))
 
 
@@ -198,6 +209,13 @@ class TextEncoder(nn.Module):
         x = self.drop(self.norm(self.tokens(tokens) + self.places.weight[:length]))
         for layer in self.layers:
             x = layer(x, mask)
+        return x
+
+    def follow(self, tokens: Tensor, places: Tensor, mask: Tensor, cache: Cache) -> Tensor:
+        """`forward` of the next tokens (R, L) after those that `cache` keeps, at `places` (R, L) -> (R, L, width)."""
+        x = self.drop(self.norm(self.tokens(tokens) + self.places(places)))
+        for layer in self.layers:
+            x = layer(x, mask, cache)
         return x
 
 

@@ -1,9 +1,10 @@
 """The training loop: from a run's folder and its corpora to a trained model, resumable at any step."""
 
 import math
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -17,16 +18,16 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from corpus_db.read import UserError
-from vlt import checkpoint, device, grounding, optim, predict, ranks, runs, shard
+from vlt import checkpoint, device, optim, predict, ranks, runs, shard
 from vlt.augment import augment
 from vlt.config import Config
-from vlt.data import Batch, Batches, CorpusDataset
+from vlt.data import Batch, Batches
 from vlt.device import Place
 from vlt.log import Log, step_flops
 from vlt.model import VLT
 from vlt.norm import BatchNorm
-from vlt.objectives import Objectives, asked_tokens, draw
-from vlt.pack import pack
+from vlt.objectives import Objectives, asked_tokens
+from vlt.tasks.base import Task
 from vlt.text import Tokenizer
 
 MOST_BAD = 3  # batches in a row whose loss is no number, before the run stops
@@ -66,10 +67,11 @@ class Training:
         place: Place,
         initialise: Callable[[VLT], None] | None = None,
         state: dict[str, Any] | None = None,
+        answers: int = 0,
     ):
         torch.manual_seed(config.seed)
         self.config, self.place, self.bad = config, place, 0
-        self.model = VLT(config, len(tokenizer), tokenizer.pad)
+        self.model = VLT(config, len(tokenizer), tokenizer.pad, answers)
         if initialise is not None:
             initialise(self.model)
         self.model.to(place.device)
@@ -224,16 +226,16 @@ class Training:
 
 def part_shares(parts: Sequence[Batch]) -> dict[str, list[torch.Tensor | float]]:
     """What each part's mean counts in the mean over the whole batch: by its asked tokens, or by its pairs."""
-    shares: dict[str, list[torch.Tensor | float]] = {name: [1 / len(parts)] * len(parts) for name in ("itm", "itc")}
-    for name, key in (("mlm", "mlm_labels"), ("lm", "lm")):
-        asked = [asked_tokens(part, key) for part in parts] if len(parts) > 1 else [torch.ones(())]
-        shares[name] = [count / sum(asked) for count in asked]
+    names = ("mlm", "itm", "itc", "lm", "answer")
+    shares: dict[str, list[torch.Tensor | float]] = {name: [1 / len(parts)] * len(parts) for name in names}
+    for name, key in (("mlm", "mlm_labels"), ("lm", "tokens"), ("answer", "answer")):
+        if len(parts) > 1 and getattr(parts[0], key) is not None:
+            asked = torch.stack([asked_tokens(part, "lm" if name == "lm" else key) for part in parts])
+            shares[name] = list(asked / asked.sum().clamp(min=1))
     return shares
 
 
-def pretrain(
-    run: runs.Run, corpora: Sequence[runs.Corpus], say: Say, initialise: Callable[[VLT], None] | None = None
-) -> None:
+def train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None] | None = None) -> None:
     """Train a run to its end, from its newest checkpoint where it has one.
 
     Raises Interrupted when SIGTERM or SIGINT asked for an end, after a checkpoint; UserError for what is at fault
@@ -242,22 +244,21 @@ def pretrain(
     place = device.start()
     say = say if place.rank == 0 else lambda line: None
     with runs.held(run) if place.rank == 0 else nullcontext(), _told_memory(run.config):
-        _pretrain(run, corpora, say, initialise, place)
+        _train(run, task, say, initialise, place)
 
 
-def _pretrain(
-    run: runs.Run, corpora: Sequence[runs.Corpus], say: Say, initialise: Callable[[VLT], None] | None, place: Place
-) -> None:
+def _train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None] | None, place: Place) -> None:
     config, tokenizer = run.config, run.tokenizer
-    made_of = runs.made_of(config, tokenizer, [corpus.told() for corpus in corpora])
+    made_of = runs.made_of(config, tokenizer, task.told(), task.answers)
     first, state = _newest(run, made_of, say)
-    training = Training(config, tokenizer, place, initialise if state is None else None, state)
+    training = Training(config, tokenizer, place, initialise if state is None else None, state, len(task.answers))
+    best = Best(run, task, **(state["best"] if state is not None else {}))
 
     def save(step: int) -> None:
         state = training.state()
         if place.rank == 0:
             window = {"window": log.window, "threads": torch.get_num_threads(), "world": place.world}
-            checkpoint.save(run.checkpoints, step, state | window | {"made_of": made_of})
+            checkpoint.save(run.checkpoints, step, state | window | {"made_of": made_of, "best": best.state()})
 
     def evaluate(step: int) -> None:
         if validation is None:
@@ -265,21 +266,25 @@ def _pretrain(
         model = training.evaluated()
         if place.rank == 0:
             with device.autocast(training.precision, place.device):
-                scores = grounding.evaluate(model, validation, tokenizer, place.device)
+                scores = task.evaluate(model, validation, tokenizer, place.device)
             log.evaluation(step, scores, say)
+            best.take(step, scores, model)
 
     log = Log(run, first, training.precision, place)
     log.window = state["window"] if state is not None else {}
     log.cut(first)
     if first == 0:
         log.start(training.parameters)
-    batches, validation = _data(run, corpora, tokenizer, say, place)
+    batches, validation = task.data(config, tokenizer, say, place)
     stream = batches.stream(first, pinned=place.cuda)
     with _signals() as asked, log.bar:
         say(_described(training, run, first))
         if first == 0:
             evaluate(0)  # what an untrained model scores, to compare with
         for step in range(first, config.steps):
+            if config.patience and ranks.on_first(best.over):
+                save(step)
+                break
             begun = time.perf_counter()
             parts = [part.to(place.device) for part in next(stream)]
             fetched = time.perf_counter()
@@ -300,15 +305,50 @@ def _pretrain(
                 raise Interrupted(told.asked)
     model = training.evaluated()
     if place.rank == 0:
-        predict.save(model, tokenizer, run.folder / predict.FILE)
+        best.settle(model, say)
         runs.draw_curves(run)
+
+
+class Best:
+    """The best weights of a run by its task's score, kept beside the checkpoints; the last ones where none is named."""
+
+    def __init__(self, run: runs.Run, task: Task, score: float = -math.inf, step: int = 0, stale: int = 0):
+        self.run, self.task, self.score, self.step, self.stale = run, task, score, step, stale
+        self.path = run.folder / "best.safetensors"
+
+    def state(self) -> dict[str, float | int]:
+        """For a checkpoint."""
+        return {"score": self.score, "step": self.step, "stale": self.stale}
+
+    def take(self, step: int, scores: Mapping[str, float], model: VLT) -> None:
+        """Take in an evaluation; its weights are written where they are the best so far."""
+        if self.task.chosen_by not in scores:
+            return
+        score = scores[self.task.chosen_by]
+        self.stale += 1
+        if score > self.score:
+            self.score, self.step, self.stale = score, step, 0
+            predict.save(model, self.run.tokenizer, self.path, self.task.answers)
+
+    def over(self) -> bool:
+        """Whether the run's patience has ended."""
+        return 0 < self.run.config.patience <= self.stale
+
+    def settle(self, last: VLT, say: Say) -> None:
+        """Give the run its model: the best weights, else the last."""
+        whole = self.run.folder / predict.FILE
+        if self.path.is_file():
+            os.replace(self.path, whole)
+            say(f"kept the weights of step {self.step}: {self.task.chosen_by} {self.score:.3f} on validation")
+        elif self.score == -math.inf or not whole.is_file():  # else they were settled before
+            predict.save(last, self.run.tokenizer, whole, self.task.answers)
 
 
 def _newest(run: runs.Run, made_of: dict[str, Any], say: Say) -> tuple[int, dict[str, Any] | None]:
     """The step to begin with and the state to begin in: the newest whole checkpoint's, or 0 and None."""
     found = checkpoint.newest(run.checkpoints, say)
     if found is None:
-        runs.refuse_changes(run, runs.made_of(run.config, run.tokenizer, run.corpora), made_of)
+        runs.refuse_changes(run, runs.made_of(run.config, run.tokenizer, run.corpora, run.answers), made_of)
         return 0, None
     first, state = found
     runs.refuse_changes(run, state.get("made_of", {}), made_of)
@@ -318,34 +358,6 @@ def _newest(run: runs.Run, made_of: dict[str, Any], say: Say) -> tuple[int, dict
         say(f"note: {told}: the last digits may differ")
     say(f"going on after step {first}")
     return first, state
-
-
-def _data(
-    run: runs.Run, corpora: Sequence[runs.Corpus], tokenizer: Tokenizer, say: Say, place: Place
-) -> tuple[Batches, CorpusDataset | None]:
-    """The training batches of all corpora, and the first corpus's validation split if it has one."""
-    config = run.config
-    sizes: dict[str, Any] = {"channels": config.channels, "max_tokens": config.max_tokens}
-    length = config.max_tokens if config.compile else None  # a compiled step wants one shape
-    packs = [pack(corpus.version, config.image_size, say=say) for corpus in corpora]
-    sets = [
-        (CorpusDataset(corpus.version, packed, tokenizer, "train", length=length, **sizes), corpus.weight)
-        for corpus, packed in zip(corpora, packs, strict=True)
-    ]
-    batches = Batches(
-        sets,
-        config.batch_size,
-        config.seed,
-        lambda batch, generator, step: draw(batch, config, tokenizer, generator, step / config.steps),
-        hard=config.hard_batches,
-        accumulate=config.accumulate,
-        rank=place.rank,
-        world=place.world,
-    )
-    if not any(pair.split == "val" for pair in corpora[0].version.pairs):
-        say(f"version {corpora[0].version.name} has no val split: nothing is evaluated")
-        return batches, None
-    return batches, CorpusDataset(corpora[0].version, packs[0], tokenizer, "val", **sizes)
 
 
 def _described(training: Training, run: runs.Run, first: int) -> str:

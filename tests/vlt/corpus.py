@@ -12,7 +12,8 @@ from PIL import Image
 from corpus_db.read import Pair, Version
 from tests.vlt import tiny
 from vlt import runs
-from vlt.train import Interrupted, pretrain
+from vlt.tasks.pretraining import pretrain
+from vlt.train import Interrupted
 
 SIDES, FINDINGS = ("left", "right"), ("mass", "cyst", "fracture", "normal")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.vlt import corpus
-from vlt.train import pretrain
+from vlt.tasks.pretraining import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

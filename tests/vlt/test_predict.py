@@ -14,6 +14,7 @@ import vlt
 from corpus_db.errors import UserError
 from tests.vlt import corpus, tiny
 from vlt import predict, runs
+from vlt.decode import Search
 from vlt.objectives import Objectives, draw
 from vlt.predict import Model
 from vlt.text import Tokenizer
@@ -61,6 +62,27 @@ def test_each_image_gets_its_own_caption(learned, pictures, beams):
     assert told == [caption.lower() for caption in tiny.CAPTIONS[:COUNT]]
 
 
+def test_many_images_are_captioned_in_parts_as_each_alone(learned, pictures, monkeypatch):
+    monkeypatch.setattr(predict, "AT_ONCE", 3)
+    assert learned.captions(pictures) == [learned.caption(picture) for picture in pictures]
+    assert learned.captions([]) == []
+
+
+def test_the_options_of_a_caption_reach_its_search(untrained, pictures, monkeypatch):
+    monkeypatch.setattr(Tokenizer, "decode", lambda _, ids: list(ids))
+    drawn = [untrained.caption(pictures[0], temperature=1.5, seed=seed) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    with torch.no_grad():
+        bias = untrained.vlt.word_bias.clone()
+        untrained.vlt.word_bias[40] += 100.0
+        free, bound = untrained.caption(pictures[0]), untrained.caption(pictures[0], no_repeat=1)
+        untrained.vlt.word_bias.copy_(bias)
+    assert free == [40] * 23 and len(set(bound)) == len(bound)
+    for option in ("length_penalty", "temperature"):
+        with pytest.raises(UserError, match=f"{option} inf: give a "):
+            untrained.caption(pictures[0], **{option: float("inf")})
+
+
 def test_a_mask_is_filled_in_and_of_choices_the_likeliest_is_taken(learned, pictures):
     assert learned.answer(pictures[0], "Axial CT of the head shows a [MASK] in the [MASK] frontal lobe.") == "mass left"
     sides = ["right kidney", "left frontal lobe"]
@@ -91,7 +113,9 @@ def test_a_caption_that_does_not_end_is_cut_at_the_longest_length(pictures, monk
 
 
 def test_there_may_be_more_beams_than_words_but_not_none(untrained, pictures):
-    assert isinstance(untrained._continued(untrained._image_tokens(pictures[:1]), [2, *[5] * 21], beams=500), str)
+    image = untrained._image_tokens(pictures[:1])
+    (told,) = untrained._continued(image, [[2, *[5] * 21]], Search(beams=500))
+    assert isinstance(told, str)
     with pytest.raises(UserError, match="beams 0: give 1 or more"):
         untrained.caption(pictures[0], 0)
 

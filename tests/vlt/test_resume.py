@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from corpus_db.read import UserError
 from tests.vlt import corpus
 from vlt import checkpoint, runs
-from vlt.train import pretrain
+from vlt.tasks.pretraining import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMINGS = {"images_per_s", "data_wait", "mfu", "memory_bytes"}

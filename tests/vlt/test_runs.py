@@ -160,10 +160,10 @@ def test_a_nano_model_is_trained_by_a_process_a_core(monkeypatch, settings, core
 def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name, settings, processes, told):
     corpora = [Corpus(corpus.version(tmp_path / "images"))]
     with pytest.raises(UserError, match=told):
-        start._check(name, Config(**settings), corpora, processes)
-    start._check("plain", Config(), corpora, 2)
+        start.check(name, Config(**settings), corpora, processes)
+    start.check("plain", Config(), corpora, 2)
     with pytest.raises(UserError, match=r"version .* stands in it twice"):
-        start._check(None, Config(), corpora * 2, None)
+        start.check(None, Config(), corpora * 2, None)
 
 
 def test_a_corpus_that_holds_images_of_a_test_set_is_refused_with_what_to_do(tmp_path, monkeypatch):

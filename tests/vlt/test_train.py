@@ -12,7 +12,8 @@ from vlt.augment import DRAWS, augment
 from vlt.device import Place
 from vlt.norm import BatchNorm
 from vlt.objectives import Objectives, draw
-from vlt.train import Training, part_shares, pretrain
+from vlt.tasks.pretraining import pretrain
+from vlt.train import Training, part_shares
 
 CPU = Place(torch.device("cpu"))
 BACKBONES = ("swin_nano", "vit_nano", "resnet_nano")

@@ -12,6 +12,7 @@ _WIDTHS = (64, 128, 256, 512)
 SIZES = {
     # its last stage keeps the map's size: a grid of 8 x 8 at 64 pixels, as that of the other nano models
     "resnet_nano": {"stem": 24, "widths": (32, 64, 96), "depths": (1, 1, 1), "strides": (1, 2, 1), "expansion": 1},
+    "resnet_pico": {"stem": 16, "widths": (24, 48, 80), "depths": (1, 1, 1), "strides": (1, 2, 1), "expansion": 1},
     "resnet18": {"stem": 64, "widths": _WIDTHS, "depths": (2, 2, 2, 2), "strides": (1, 2, 2, 2), "expansion": 1},
     "resnet50": {"stem": 64, "widths": _WIDTHS, "depths": (3, 4, 6, 3), "strides": (1, 2, 2, 2), "expansion": 4},
     "resnet101": {"stem": 64, "widths": _WIDTHS, "depths": (3, 4, 23, 3), "strides": (1, 2, 2, 2), "expansion": 4},

@@ -14,6 +14,7 @@ from vlt.backbones.base import Backbone, ConvStem
 
 SIZES: dict[str, dict[str, Any]] = {
     "vit_nano": {"patch": 8, "width": 96, "depth": 2, "heads": 3, "conv_stem": True},
+    "vit_pico": {"patch": 8, "width": 68, "depth": 2, "heads": 2, "conv_stem": True},
     "vit_ti_16": {"patch": 16, "width": 192, "depth": 12, "heads": 3},
     "vit_s_16": {"patch": 16, "width": 384, "depth": 12, "heads": 6},
     "vit_b_16": {"patch": 16, "width": 768, "depth": 12, "heads": 12},

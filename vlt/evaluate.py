@@ -1,0 +1,208 @@
+"""Evaluate a run on a task: tables with baselines and intervals, kept beside the run with all they were made of."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus_db.read import UserError, version
+from vlt import attention_maps, predict, runs, tasks
+from vlt.data import CorpusDataset
+from vlt.decode import Search
+from vlt.metrics import report as report_table
+from vlt.metrics import vqa as vqa_table
+from vlt.metrics.answers import accepted, normalise
+from vlt.pack import pack, written
+from vlt.tasks import report as writing
+from vlt.tasks import retrieval as finding
+from vlt.tasks import vqa as answering
+from vlt.tune import told as told_of_questions
+
+Say = Callable[[str], None]
+WORST = 50  # wrong answers that the model was surest of
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found: for people, for scripts, and the files beside the run."""
+
+    folder: Path
+    lines: list[str]
+    result: dict[str, Any]
+
+
+def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int = 0) -> Evaluation:
+    """A run on the questions that it was fine-tuned for; its blind twin NAME-blind, where there is one, beside it.
+
+    `maps`: of how many of the surest right and wrong answers to draw where the model looked.
+    """
+    run, model, task = _answering(name, db)
+    if maps:
+        attention_maps.check(model)
+    systems, found = _answers(run, model, task, split, beams)
+    twin = run.folder.parent / f"{run.folder.name}-blind"
+    if (twin / predict.FILE).is_file():
+        other, blind, its_task = _answering(str(twin), db)
+        if other.corpora[0]["manifest_sha256"] != run.corpora[0]["manifest_sha256"]:
+            raise UserError(f"{twin}: learned from other questions than {run.folder}; remove or rename it")
+        systems["without the image"] = next(iter(_answers(other, blind, its_task, split, beams)[0].values()))
+    data = task.dataset(split, run.config, model.tokenizer)
+    asked = data.questions
+    systems["most frequent"] = answering.Frequent(task.questions.splits["train"]).answers(asked)
+    described = [answering.described(one) for one in asked]
+    table = vqa_table.score(described, systems, task.answers)
+    outside = answering.outside(found)
+    lines = [*told_of_questions(task.questions), f"{run.folder.name} on {split}, 95 % intervals by image:", ""]
+    lines += vqa_table.render(table)
+    if "without the image" not in systems and not run.config.blind:
+        lines.append(f"no twin without the image to compare with: {twin} is not there")
+    if outside["count"] and task.answers:
+        first = outside["first"]
+        lines.append(
+            f"{outside['count']} of {outside['of']} true answers are none of the {len(task.answers)} to choose from, "
+            f"the first: {first['id']} {first['answer']!r}"
+        )
+    result = {"task": "vqa", "run": run.folder.name, "set": task.questions.name, "split": split, "groups": table}
+    folder = _kept(run, f"vqa-{split}", result | {"outside": outside}, lines, (one.line() for one in found))
+    outputs = [normalise(one.output) for one in found]
+    truths = [said if one.right else accepted(one.truth)[0] for one, said in zip(found, outputs, strict=True)]
+    _write(folder / "confusion.csv", _csv(vqa_table.confusion(truths, outputs)))
+    wrong = sorted((one for one in found if not one.right), key=lambda one: -one.score)
+    _write(folder / "worst.jsonl", _json_lines(one.line() for one in wrong[:WORST]))
+    if maps:
+        where, drawn = attention_maps.keep(folder, model, data, found, maps)
+        lines.append(f"{len(drawn)} attention maps in {where}")
+    return Evaluation(folder, lines, result)
+
+
+def _answering(name: str, db: str | None) -> tuple[runs.Run, predict.Model, answering.Answering]:
+    run = runs.open_run(name)
+    task = tasks.of(run, db)
+    if not isinstance(task, answering.Answering):
+        raise UserError(
+            f"{run.folder}: no run that answers questions; make one with: "
+            f"python cli.py finetune vqa --from {run.folder.name}"
+        )
+    model = predict.load(run.folder)
+    if list(task.answers) != list(model.answers):
+        raise UserError(f"{run.folder / 'answers.json'}: not the answers that its model chooses from; {runs.ADVICE}")
+    return run, model, task
+
+
+def _answers(
+    run: runs.Run, model: predict.Model, task: answering.Answering, split: str, beams: int
+) -> tuple[dict[str, Sequence[str]], list[answering.Answered]]:
+    """What a model answers, by way of answering, and its answers themselves."""
+    asked = task.dataset(split, run.config, model.tokenizer)
+    found = answering.answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams)
+    systems: dict[str, Sequence[str]] = {}
+    if "answer" in run.config.objectives:
+        systems["chosen"] = [one.output for one in found]
+    if "lm" in run.config.objectives:
+        systems["written"] = [one.said or "" for one in found]
+    return systems, found
+
+
+def retrieval(
+    name: str, split: str, corpus: str | None, db: str | None, k: int, exact: bool, limit: int | None, say: Say
+) -> Evaluation:
+    """A run on the pairs of a version's split: the version that it learned from first, unless another is named."""
+    run, model = runs.open_run(name), predict.load(name)
+    data, shown = dataset(run, model, split, corpus, db, say)
+    tuned = run.config.task == "retrieval"
+    result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
+    result = {"task": "retrieval", "run": run.folder.name, "version": shown} | result
+    lines = [f"{run.folder.name} on {shown}:", *finding.render(result)]
+    return Evaluation(_kept(run, f"retrieval-{split}", result, lines), lines, result)
+
+
+def report(
+    name: str,
+    split: str,
+    corpus: str | None,
+    db: str | None,
+    search: Search,
+    limit: int | None,
+    say: Say,
+) -> Evaluation:
+    """What a run writes about the images of a split, beside the best constant text and the nearest image's."""
+    run, model = runs.open_run(name), predict.load(name)
+    if "lm" not in run.config.objectives:
+        raise UserError(
+            f"{run.folder}: it did not learn to write (lm); make a run that does with: "
+            f"python cli.py finetune report --from {run.folder.name}"
+        )
+    data, shown = dataset(run, model, split, corpus, db, say)
+    training, validation = (dataset(run, model, part, corpus, db, say)[0] for part in ("train", "val"))
+    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), limit or len(data))).round().astype(np.int64))
+    pairs = [data.pairs[row] for row in rows]
+    say(f"writing about {len(rows)} images")
+    texts = [pair.caption for pair in training.pairs]
+    say(f"trying {len(set(texts))} training texts as the text of all")
+    fixed, on_validation = writing.constant(texts, [pair.caption for pair in validation.pairs])
+    texts_and_scores = writing.write(model.vlt, data, rows, model.tokenizer, model.device, search)
+    written_ = {
+        "written": [said for said, _ in texts_and_scores],
+        "best constant": [fixed] * len(rows),
+        "of the nearest": writing.nearest(model.vlt, training, data, rows, model.device),
+    }
+    ids = [pair.pair_id for pair in pairs]
+    systems = {system: dict(zip(ids, said, strict=True)) for system, said in written_.items()}
+    table = report_table.score(
+        {pair.pair_id: [pair.caption] for pair in pairs}, systems, {pair.pair_id: pair.case_id for pair in pairs}
+    )
+    constant = {"text": fixed, "BLEU-4 on val": on_validation}
+    result = {"task": "report", "run": run.folder.name, "version": shown, "constant": constant} | table
+    lines = [f"{run.folder.name} on {shown}, 95 % intervals by case:", "", *report_table.render(table)]
+    lines.append(f"best constant, BLEU-4 {on_validation:.3f} on validation: {fixed}")
+    told = (
+        {"id": pair.pair_id, "image": pair.image_path, "truth": pair.caption, "output": said, "score": sure}
+        for pair, (said, sure) in zip(pairs, texts_and_scores, strict=True)
+    )
+    return Evaluation(_kept(run, f"report-{split}", result, lines, told), lines, result)
+
+
+def dataset(
+    run: runs.Run, model: predict.Model, split: str, corpus: str | None, db: str | None, say: Say
+) -> tuple[CorpusDataset, str]:
+    """A split of the version that is named, or that a run learned from first, as its model reads it."""
+    first = run.corpora[0]
+    if corpus is None and "questions" in first:
+        raise UserError(f"{run.folder}: it learned from questions; name a version: --corpus VERSION")
+    found = version(corpus or first["version"], db or first["database"])
+    config = run.config
+    packed = pack(found, config.image_size, say=say)
+    sizes: dict[str, Any] = {"channels": config.channels, "max_tokens": config.max_tokens}
+    return CorpusDataset(found, packed, model.tokenizer, split, **sizes), f"{found.name}:{split}"
+
+
+def _kept(
+    run: runs.Run, name: str, result: dict[str, Any], lines: Iterable[str], predictions: Iterable[dict[str, Any]] = ()
+) -> Path:
+    """Write result.json, table.md and predictions.jsonl into the run's evaluations/NAME; returns the folder."""
+    folder = run.folder / "evaluations" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "predictions.jsonl", _json_lines(predictions))
+    _write(folder / "table.md", "\n".join(lines) + "\n")
+    _write(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    with written(path) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+def _json_lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue()

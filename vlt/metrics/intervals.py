@@ -1,0 +1,42 @@
+"""Bootstrap intervals over clusters: questions of one image, pairs of one case."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+DRAWS = 2000
+
+
+def cluster_sums(clusters: Sequence[object], values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Sums of values (N, K) in samples of whole clusters with replacement -> (draws, K).
+
+    `clusters` (N,): what each row belongs to. All columns are of the same samples, so that differences of what is made
+    of them are paired. Davison and Hinkley (1997), 3.8.
+    """
+    names = {name: place for place, name in enumerate(sorted(set(map(str, clusters))))}
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, [names[str(one)] for one in clusters], values)
+    chance = np.random.default_rng(seed)
+    times = chance.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
+    return times.astype(float) @ sums
+
+
+def resampled(clusters: Sequence[object], values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Means of values (N, ...) in samples of whole clusters -> (draws, ...); NaN where a sample has no value.
+
+    Values that are NaN are left out of their mean, so that the groups of a table are columns of the same samples.
+    """
+    columns = values.reshape(len(values), -1)
+    known = ~np.isnan(columns)
+    sums = cluster_sums(clusters, np.hstack([np.where(known, columns, 0.0), known]), draws, seed)
+    with np.errstate(invalid="ignore"):
+        means = sums[:, : columns.shape[1]] / sums[:, columns.shape[1] :]
+    return means.reshape(draws, *values.shape[1:])
+
+
+def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The percentile interval of a resampled score (draws,); NaN where there is none."""
+    if np.isnan(samples).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
