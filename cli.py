@@ -38,6 +38,8 @@ from corpus_db.console import (
 )
 from rgc import commands as getting
 from vlt import commands as training
+from vlt import study_commands as studying
+from vlt import task_commands as tuning
 
 if TYPE_CHECKING:
     from corpus_db.records import Readers
@@ -409,7 +411,7 @@ def search(words: tuple[str, ...], limit: int, as_json: bool, db: str | None) ->
     show(found if not as_json else vars(found), as_json, searching.render_search)
 
 
-for _command in (*getting.COMMANDS, *training.COMMANDS):
+for _command in (*getting.COMMANDS, *training.COMMANDS, *tuning.COMMANDS, *studying.COMMANDS):
     main.add_command(_command)
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
     \b
     auto     the live MedPix where it answers, else the embedded sample site
     medpix   the live MedPix
-    sample   the embedded sample site: synthetic images, MedPix's kinds of noise
+    sample   the embedded sample site: synthetic images, MedPix's kinds of noise; sample:FOLDER of another recipe
     open-i   Open-i's copy of MedPix, page by page, pictures of at most 512 pixels
     URL      any server of MedPix's shape, or open-i+URL of Open-i's
 

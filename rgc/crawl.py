@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 from urllib.request import Request, urlopen
 
@@ -95,6 +96,14 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
         except UserError:
             raise UserError(f"{name}: not a site; give open-i, or open-i+http://127.0.0.1:8765") from None
         yield Site("open-i", base, settings.EXTRA_HOSTS, OPEN_I)
+    elif name.startswith("sample:"):
+        from rgc.phantom import serving
+
+        folder = Path(name.partition(":")[2])
+        if not (folder / "truth.jsonl").is_file():
+            raise UserError(f"{folder}: no sample in it; render one with: python cli.py sample -o {folder}")
+        with serving(folder) as base:
+            yield Site("sample", base)
     elif name == "sample":
         from rgc.phantom import Recipe, generate, serving
 

@@ -1,0 +1,182 @@
+"""What came out of a study: a Markdown and a CSV table, a plot, arms compared in pairs on the same questions."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus_db.read import UserError
+from vlt.metrics.intervals import DRAWS, interval
+from vlt.pack import written
+from vlt.studies import Study
+
+SCORES = ("gap", "hard_gap", "itm", "itm_hard")  # of pre-training, shown beside
+
+
+def cells(folder: Path) -> list[dict[str, Any]]:
+    """What was measured so far; UserError for a cell that cannot be read."""
+    found = []
+    for path in sorted((folder / "cells").glob("*.json")):
+        try:
+            found.append(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); remove it and run the study again") from error
+    return found
+
+
+def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Arm: accuracy over its seeds, its interval, and its difference to the baseline arm with its interval.
+
+    Intervals of 95 % are of samples of images and, apart from them, of seeds, each with replacement; all arms share
+    the samples, by the order of their seeds, so that differences are paired.
+    """
+    by_arm = {name: [cell for cell in found if cell["arm"] == name] for name in study.arms}
+    by_arm = {name: sorted(some, key=lambda cell: cell["seed"]) for name, some in by_arm.items() if some}
+    means = {name: _samples(some) for name, some in by_arm.items()}
+    base = means.get(study.baseline)
+    result: dict[str, Any] = {}
+    for name, some in by_arm.items():
+        accuracies = [cell["accuracy"] for cell in some]
+        result[name] = {
+            "seeds": [cell["seed"] for cell in some],
+            "accuracy": float(np.mean(accuracies)),
+            "sd": float(np.std(accuracies, ddof=1)) if len(some) > 1 else None,
+            "accuracy_95": interval(means[name]),
+            **_parts(some),
+            **_took(some),
+        }
+        if base is not None and name != study.baseline:
+            less = means[name] - base
+            mine, other = (float(np.mean([c["accuracy"] for c in by_arm[key]])) for key in (name, study.baseline))
+            result[name] |= {"difference": mine - other, "difference_95": interval(less)}
+    return result
+
+
+def _samples(some: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """The accuracy of an arm in DRAWS samples of images and of its seeds (draws,)."""
+    images = some[0]["images"]
+    if any(cell["images"] != images for cell in some):
+        raise UserError(f"arm {some[0]['arm']}: its seeds were tested on different questions; run the study anew")
+    place = {name: number for number, name in enumerate(sorted(set(images)))}
+    member = [place[name] for name in images]
+    right = np.zeros((len(place), len(some)))
+    np.add.at(right, member, np.array([cell["right"] for cell in some], float).T)
+    asked = np.bincount(member, minlength=len(place))
+    chance = np.random.default_rng(0)
+    times = chance.multinomial(len(place), np.full(len(place), 1 / len(place)), size=DRAWS).astype(float)
+    seeds = chance.multinomial(len(some), np.full(len(some), 1 / len(some)), size=DRAWS) / len(some)
+    return ((times @ right) / (times @ asked)[:, None] * seeds).sum(1)
+
+
+def _parts(some: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Accuracy on closed and on open questions."""
+    right, closed = (np.array([cell[name] for cell in some], float) for name in ("right", "closed"))
+    parts = {"closed": closed == 1, "open": closed == 0}
+    return {name: float(right[here].mean()) for name, here in parts.items() if here.any()}
+
+
+def _took(some: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Steps, operations and minutes, and what pre-training itself scored, means over seeds."""
+    first = [cell["pretrain"] for cell in some if cell["pretrain"]]
+    told: dict[str, Any] = {
+        "tune_steps": float(np.mean([cell["tune"]["steps"] for cell in some])),
+        "tune_minutes": float(np.mean([cell["tune"]["seconds"] for cell in some])) / 60,
+    }
+    if first:
+        told["pretrain_steps"] = float(np.mean([one["steps"] for one in first]))
+        told["pretrain_minutes"] = float(np.mean([one["seconds"] for one in first])) / 60
+        told["pretrain_petaflops"] = float(np.mean([one["flops"] * one["steps"] for one in first])) / 1e15
+        for name in SCORES:
+            if values := [one["scores"][name] for one in first if name in one["scores"]]:
+                told[name] = float(np.mean(values))
+    return told
+
+
+def render(study: Study, data: str, result: Mapping[str, Any], quick: bool) -> Iterator[str]:
+    """The study as Markdown."""
+    yield f"### {study.title}"
+    yield ""
+    if quick:
+        yield "**A smoke test: too few cases and steps to be evidence of anything.**"
+        yield ""
+    yield f"On {data}. The paper: {study.paper}"
+    yield ""
+    yield (
+        "| arm | exact match, mean over seeds | sd | closed | open | less " + study.baseline + " | pre-training | gap |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for name, arm in result.items():
+        yield f"| {name} | " + " | ".join(_cells(arm)) + " |"
+    yield ""
+    yield from _verdicts(study, result)
+
+
+def _cells(arm: Mapping[str, Any]) -> Iterator[str]:
+    low, high = arm["accuracy_95"]
+    yield f"{100 * arm['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    yield "-" if arm["sd"] is None else f"{100 * arm['sd']:.1f}"
+    for part in ("closed", "open"):
+        yield f"{100 * arm[part]:.1f}" if part in arm else "-"
+    if "difference" in arm:
+        low, high = arm["difference_95"]
+        yield f"{100 * arm['difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    else:
+        yield "-"
+    took = f"; then {arm['tune_steps']:.0f} of fine-tuning"
+    if "pretrain_steps" in arm:
+        steps, minutes = arm["pretrain_steps"], arm["pretrain_minutes"]
+        yield f"{steps:.0f} steps, {arm['pretrain_petaflops']:.2f} PFLOP, {minutes:.1f} min" + took
+    else:
+        yield "none" + took
+    yield f"{arm['gap']:.3f}" if "gap" in arm else "-"
+
+
+def _verdicts(study: Study, result: Mapping[str, Any]) -> Iterator[str]:
+    for name, arm in result.items():
+        if "difference" in arm:
+            low, high = arm["difference_95"]
+            how = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
+            yield f"- {name} is {how} {study.baseline} ({len(arm['seeds'])} seeds)."
+
+
+def write(study: Study, data: str, folder: Path, quick: bool) -> list[str]:
+    """table.md, table.csv, result.json and plot.png from the cells that there are; returns the table's lines."""
+    result = aggregate(study, cells(folder))
+    if not result:
+        raise UserError(f"{folder}: no arm is done yet")
+    lines = list(render(study, data, result, quick))
+    columns = sorted({key for arm in result.values() for key in arm})
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["arm", *columns])
+    table.writerows([name, *(arm.get(key) for key in columns)] for name, arm in result.items())
+    for name, content in (
+        ("table.md", "\n".join(lines) + "\n"),
+        ("table.csv", text.getvalue()),
+        ("result.json", json.dumps(result, indent=1) + "\n"),
+    ):
+        with written(folder / name) as file:
+            file.write(content.encode())
+    _plot(study, result, folder / "plot.png", quick)
+    return lines
+
+
+def _plot(study: Study, result: Mapping[str, Any], path: Path, quick: bool) -> None:
+    """Each arm's accuracy with its interval, one row each."""
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(7, 0.8 + 0.45 * len(result)), layout="constrained")
+    axes = figure.add_subplot()
+    for row, (name, arm) in enumerate(result.items()):
+        low, high = (100 * value for value in arm["accuracy_95"])
+        axes.plot([low, high], [row, row], color="tab:orange" if name == study.baseline else "tab:blue", linewidth=2)
+        axes.plot(100 * arm["accuracy"], row, "o", color="black")
+    axes.set_yticks(range(len(result)), list(result))
+    axes.invert_yaxis()
+    axes.set(xlabel="exact match, %, with its 95 % interval", title=study.title + (" (smoke test)" if quick else ""))
+    with written(path) as file:
+        figure.savefig(file, format="png", dpi=120)
