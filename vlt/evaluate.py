@@ -60,7 +60,8 @@ def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int =
     lines = [*told_of_questions(task.questions), f"{run.folder.name} on {split}, 95 % intervals by image:", ""]
     lines += vqa_table.render(table)
     if "without the image" not in systems and not run.config.blind:
-        lines.append(f"no twin without the image to compare with: {twin} is not there")
+        how = f"finetune vqa --blind --name {twin.name} makes it"
+        lines.append(f"no twin without the image to compare with: {twin} is not there; {how}")
     if outside["count"] and task.answers:
         first = outside["first"]
         lines.append(
@@ -68,7 +69,8 @@ def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int =
             f"the first: {first['id']} {first['answer']!r}"
         )
     result = {"task": "vqa", "run": run.folder.name, "set": task.questions.name, "split": split, "groups": table}
-    folder = _kept(run, f"vqa-{split}", result | {"outside": outside}, lines, (one.line() for one in found))
+    result["outside"] = outside
+    folder = _kept(run, f"vqa-{split}", result, lines, (one.line() for one in found))
     outputs = [normalise(one.output) for one in found]
     truths = [said if one.right else accepted(one.truth)[0] for one, said in zip(found, outputs, strict=True)]
     _write(folder / "confusion.csv", _csv(vqa_table.confusion(truths, outputs)))
@@ -87,6 +89,11 @@ def _answering(name: str, db: str | None) -> tuple[runs.Run, predict.Model, answ
         raise UserError(
             f"{run.folder}: no run that answers questions; make one with: "
             f"python cli.py finetune vqa --from {run.folder.name}"
+        )
+    if task.questions.sha256 != run.corpora[0]["manifest_sha256"]:  # another split might test what it has seen
+        raise UserError(
+            f"{run.folder}: the questions of {task.questions.name} are not those that it learned from any more; give "
+            "the database of then with --db, or fine-tune again"
         )
     model = predict.load(run.folder)
     if list(task.answers) != list(model.answers):
