@@ -24,7 +24,7 @@ def mapped(work: Callable[[Sequence[In]], list[Out]], items: Sequence[In]) -> It
     if len(items) <= _INLINE or workers == 1:
         yield from map(work, chunks)
         return
-    with _killed_is_an_error(), _processes(workers) as pool:
+    with _killed_is_an_error(), processes(workers) as pool:
         yield from pool.map(work, chunks)
 
 
@@ -46,7 +46,7 @@ class Pool(Generic[In, Out]):
         """Begin with a list; its promise gives as many results, in order."""
         if self._workers == 1 or (self._pool is None and len(items) <= _INLINE):
             return Promise([_done(self._work, items)])
-        self._pool = self._pool or _processes(self._workers)
+        self._pool = self._pool or processes(self._workers)
         size = -(-len(items) // (2 * self._workers)) or 1
         with _killed_is_an_error():
             return Promise([self._pool.submit(self._work, items[at : at + size]) for at in range(0, len(items), size)])
@@ -70,7 +70,8 @@ def _done(work: Callable[[Sequence[In]], list[Out]], items: Sequence[In]) -> "Fu
     return future
 
 
-def _processes(workers: int) -> ProcessPoolExecutor:
+def processes(workers: int) -> ProcessPoolExecutor:
+    """A pool of processes that end with their parent."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: each has a core, not all of them
     # spawn: a forked process would share the database's connections
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)

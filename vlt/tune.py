@@ -51,11 +51,11 @@ def begin(
     source = None if origin == SCRATCH else predict.load(origin, "cpu")
     config = settings(task, source.config if source else None, given)
     start.check(name, config, (), processes)
-    made, sources, tokenizer = _task(task, config, source, data, db, say)
     file = None if source is None else predict.file_of(origin).resolve()
     name = name or runs.free_name(f"{task}-{file.parent.name if file else origin}")
     if twin and (runs.RUNS / f"{name}-blind").exists():
         raise UserError(f"{runs.RUNS / name}-blind: there is such a run, where the twin would be; give another --name")
+    made, sources, tokenizer = _task(task, config, source, data, db, say)
     weights = {"run": str(file) if file else None}
     rest = sources, tokenizer, weights, made, db, processes, say
     code = start.launch(name, config, *rest)

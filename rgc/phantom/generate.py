@@ -8,11 +8,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from corpus_db.workers import processes
 from rgc.phantom.draw import draw_case
 from rgc.phantom.recipe import GENERATOR, Recipe
 from rgc.phantom.records import encounter_record, topic_records
@@ -126,7 +125,7 @@ def _run(recipe: Recipe, images: Path, chunks: list[range], workers: int) -> Ite
     if workers <= 1 or len(chunks) == 1:
         yield from (_draw_chunk(recipe, images, chunk) for chunk in chunks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes(workers) as pool:
         yield from pool.map(_draw_chunk, [recipe] * len(chunks), [images] * len(chunks), chunks)
 
 

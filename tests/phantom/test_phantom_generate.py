@@ -97,6 +97,29 @@ def test_a_killed_generation_leaves_nothing_that_counts_as_whole(tmp_path: Path)
     assert len((generate(Recipe(cases=2), target, workers=1) / "encounters.jsonl").read_bytes().splitlines()) == 2
 
 
+def test_the_processes_of_a_killed_generation_end_with_it(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    call = f"generate(Recipe(cases=300), {str(tmp_path / 'killed')!r}, workers=2)"
+    program.write_text(f"from rgc.phantom import *\nif __name__ == '__main__':\n    {call}\n")
+    root = str(Path(__file__).resolve().parents[2])
+    child = subprocess.Popen(
+        [sys.executable, str(program)], start_new_session=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".killed*/images/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child.kill()  # the parent alone
+    child.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(child.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail("a process outlived its parent")
+
+
 def test_a_recipe_alone_in_another_version_is_not_taken_as_whole(tiny: Path, tmp_path: Path) -> None:
     body = json.loads((tiny / "recipe.json").read_text()) | {"generator": -1}
     (tmp_path / "recipe.json").write_text(json.dumps(body))

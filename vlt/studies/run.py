@@ -233,7 +233,7 @@ def _tested(name: str, task: Answering, db: str) -> dict[str, Any]:
     """Exact match on the test questions: which were right, and the image of each."""
     model, run = predict.load(name), runs.open_run(name)
     asked = task.dataset("test", run.config, model.tokenizer)
-    found = answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams=1)
+    found = answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams=0)
     right = [one.right for one in found]
     closed = [one.answer_type == "closed" for one in asked.questions]
     return {

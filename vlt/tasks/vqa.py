@@ -71,7 +71,7 @@ class Answering(Task):
     ) -> dict[str, float]:
         """Exact match on all, closed and open questions."""
         was_training = model.training
-        found = answered(model.eval(), validation, tokenizer, self.answers, device, beams=1)
+        found = answered(model.eval(), validation, tokenizer, self.answers, device, beams=0)
         model.train(was_training)
         hits = np.array([exact(one.output, accepted(one.truth)) for one in found])
         closed = np.array([asked.answer_type == "closed" for asked in validation.questions])
@@ -107,14 +107,18 @@ def answered(
     device: torch.device,
     beams: int = 3,
 ) -> list[Answered]:
-    """What a model answers to each question: by its classifier, by its decoder, or by both."""
+    """What a model answers to each question: by its classifier, by its decoder, or by both.
+
+    With `beams` 0 a model that has a classifier writes nothing.
+    """
+    chooses, writes = "answer" in model.config.objectives, "lm" in model.config.objectives
     found = []
     for first in range(0, len(asked), AT_ONCE):
         batch = asked.batch(np.arange(first, min(first + AT_ONCE, len(asked)))).to(device)
         image = model.encode_image(batch.images)
         here = asked.questions[first : first + AT_ONCE]
-        chosen = _classified(model, batch.tokens, batch.present, image) if "answer" in model.config.objectives else None
-        said = _spoken(model, here, image, tokenizer, beams) if "lm" in model.config.objectives else None
+        chosen = _classified(model, batch.tokens, batch.present, image) if chooses else None
+        said = _spoken(model, here, image, tokenizer, beams or 1) if writes and (beams or not chooses) else None
         for place, question in enumerate(here):
             spoken, sure = said[place] if said else (None, 0.0)
             output, score = (answers[chosen[1][place]], chosen[0][place]) if chosen else (spoken or "", sure)
