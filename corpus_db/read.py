@@ -27,6 +27,7 @@ __all__ = [
     "UserError",
     "Version",
     "data_folder",
+    "database",
     "image",
     "leaks",
     "mapped",
@@ -194,6 +195,17 @@ def questions(source: str, split: str | None = None, db: str | None = None) -> l
         what = f"{source}:{split}" if split else source
         raise UserError(f"{what}: no such questions; sources here: {', '.join(known) or 'none'} (python cli.py import)")
     return [Question(**{**row, "image_path": row["image_path"] and _inside(root, row["image_path"])}) for row in rows]
+
+
+def database(db: str | None = None) -> str:
+    """The database of that name, or the one that was built last, as a user may read it: without a password."""
+    from corpus_db.db import shown
+
+    engine = _engine(db)
+    try:
+        return shown(engine.url)
+    finally:
+        engine.dispose()
 
 
 def image(path: "str | PathLike[str]") -> "np.ndarray":

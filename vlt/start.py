@@ -46,7 +46,8 @@ def begin(
     refuse_leaks(found, db)
     tokenizer = Tokenizer.read(init_text / "vocab.txt") if init_text is not None else vocabulary(found, config)
     weights = {"backbone": _shown(init_backbone), "text": _shown(init_text)}
-    return launch(name, config, found, tokenizer, weights, Pretraining(found), db, processes, say)
+    task = Pretraining(found)
+    return carry_out(make(name, config, found, tokenizer, weights, task, say), task, db, processes, say)
 
 
 def vocabulary(corpora: Sequence[runs.Corpus], config: Config) -> Tokenizer:
@@ -55,18 +56,16 @@ def vocabulary(corpora: Sequence[runs.Corpus], config: Config) -> Tokenizer:
     return Tokenizer.train(captions, config.vocab_size)
 
 
-def launch(
+def make(
     name: str | None,
     config: Config,
     sources: Sequence[runs.Source],
     tokenizer: Tokenizer,
     weights: dict[str, str | None],
     task: Task,
-    db: str | None,
-    processes: int | None,
     say: Say,
-) -> int:
-    """Give a new run its folder and train it to its end; returns the exit code."""
+) -> runs.Run:
+    """A new run with its folder, not trained yet."""
     if any(weights.values()):  # files that do not fit must not cost the run its name
         initialiser(weights, say)(VLT(config, len(tokenizer), tokenizer.pad, len(task.answers)))
 
@@ -74,7 +73,7 @@ def launch(
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
         return runs.create(folder, config, sources, tokenizer, weights, task.answers).folder
 
-    return _train(runs.open_run(ranks.on_first(create)), task, db, processes, say)
+    return runs.open_run(ranks.on_first(create))
 
 
 def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
@@ -86,7 +85,7 @@ def resume(name: str, given: dict[str, Any], db: str | None, processes: int | No
                 f"{run.folder}: it began with {key} {getattr(run.config, key, None)!r}, not {value!r}; "
                 "a run goes on with its own settings, so leave this out or begin another run"
             )
-    return _train(run, tasks.of(run, db), db, processes, say)
+    return carry_out(run, tasks.of(run, db), db, processes, say)
 
 
 def settings(
@@ -188,7 +187,8 @@ def _peer(folder: Path, db: str | None) -> None:
     train(run, tasks.of(run, db), lambda line: None, initialiser(run.weights()))
 
 
-def _train(run: runs.Run, task: Task, db: str | None, processes: int | None, say: Say) -> int:
+def carry_out(run: runs.Run, task: Task, db: str | None, processes: int | None, say: Say) -> int:
+    """Train a run to its end; returns the exit code."""
     on = run.resume_command
     before = signal.signal(signal.SIGTERM, _end)
     try:

@@ -80,6 +80,8 @@ def finetune_vqa(
       python cli.py finetune vqa --from none --source slake --protocol image-disjoint
     """
     named = ctx.get_parameter_source("corpus") == ParameterSource.COMMANDLINE
+    if named and given["origin"] not in (None, "none"):
+        raise click.UsageError("--corpus goes with --from none: a run has its own words")
     data = {"source": source, "protocol": protocol, "language": language, "corpora": corpus if named else ()}
     ctx.exit(_begin(ctx, "vqa", data, twin=twin, **given))
 
@@ -133,14 +135,14 @@ def _begin(
         raise click.UsageError(f"--{min(twice)} and --set {min(twice)}=...: give one of them")
     if (resume is None) == (origin is None):
         raise click.UsageError("give --from RUN (or --from none), or --resume RUN to go on with a run")
-    from vlt import start, tune
+    from vlt import tune
 
     given |= settings
     if resume is not None:
         for option in ("name", "source", "protocol", "language", "corpus"):
             if ctx.get_parameter_source(option) == ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"--{option} does not go with --resume: a run goes on as it began")
-        return start.resume(resume, given | {"task": task}, db, processes, say)
+        return tune.resume(resume, given | {"task": task}, db, processes, say)
     assert origin is not None
     return tune.begin(task, origin, name, data, given, db, processes, say, twin=twin and not given.get("blind"))
 

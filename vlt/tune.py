@@ -14,6 +14,7 @@ from vlt.text import Tokenizer
 
 Say = Callable[[str], None]
 SCRATCH = "none"
+TWIN = "-blind"  # behind a run's name
 DEFAULTS: dict[str, dict[str, Any]] = {
     "vqa": {"objectives": {"answer": 1.0, "lm": 0.5}, "steps": 800, "evaluate_every": 100, "patience": 4},
     "retrieval": {"objectives": {"itm": 1.0, "itc": 1.0}, "steps": 500, "evaluate_every": 100, "patience": 3},
@@ -53,16 +54,30 @@ def begin(
     start.check(name, config, (), processes)
     file = None if source is None else predict.file_of(origin).resolve()
     name = name or runs.free_name(f"{task}-{file.parent.name if file else origin}")
-    if twin and (runs.RUNS / f"{name}-blind").exists():
-        raise UserError(f"{runs.RUNS / name}-blind: there is such a run, where the twin would be; give another --name")
+    if twin and (runs.RUNS / f"{name}{TWIN}").exists():
+        raise UserError(f"{runs.RUNS / name}{TWIN}: there is such a run, where the twin would be; give another --name")
     made, sources, tokenizer = _task(task, config, source, data, db, say)
     weights = {"run": str(file) if file else None}
-    rest = sources, tokenizer, weights, made, db, processes, say
-    code = start.launch(name, config, *rest)
-    if code or not twin:
-        return code
+    run = start.make(name, config, sources, tokenizer, weights, made, say)
+    if twin:  # before the run is trained: what is interrupted goes on with both
+        start.make(f"{name}{TWIN}", config.changed(blind=True), sources, tokenizer, weights, made, lambda line: None)
+    code = start.carry_out(run, made, db, processes, say)
+    return code or _twin(run, db, processes, say)
+
+
+def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
+    """Go on with a run and with its twin; see `start.resume`."""
+    run = runs.open_run(name)
+    return start.resume(name, given, db, processes, say) or _twin(run, db, processes, say)
+
+
+def _twin(run: runs.Run, db: str | None, processes: int | None, say: Say) -> int:
+    """Train a run's twin to its end, where it has one that is not."""
+    twin = run.folder.with_name(f"{run.folder.name}{TWIN}")
+    if not (twin / "config.json").is_file() or (twin / predict.FILE).is_file():
+        return 0
     say("its twin without images:")
-    return start.launch(f"{name}-blind", config.changed(blind=True), *rest)
+    return start.resume(str(twin), {"blind": True}, db, processes, say)
 
 
 def settings(task: str, source: Config | None, given: Mapping[str, Any]) -> Config:

@@ -166,7 +166,8 @@ class Runner:
                 code = start.resume(name, {}, None, self.processes, self.say)
             else:
                 shutil.rmtree(folder, ignore_errors=True)  # begun, but cut off before it was a run
-                code = start.launch(name, config, sources, tokenizer, weights, task, None, self.processes, self.say)
+                run = start.make(name, config, sources, tokenizer, weights, task, self.say)
+                code = start.carry_out(run, task, None, self.processes, self.say)
             if code:
                 raise Stopped(code)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # a study keeps models, not how to go on with them

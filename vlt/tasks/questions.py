@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from corpus_db.read import Question, UserError
+from corpus_db.read import Question, UserError, database
 from corpus_db.read import questions as read_questions
 from vlt.captions import captions, fingerprint
 from vlt.data import UNSCORED, Batch, Pictures
@@ -28,7 +28,7 @@ class QuestionSet:
     source: str
     protocol: str
     language: str
-    database: str | None
+    database: str  # as a user may read it
     splits: Mapping[str, tuple[Question, ...]]  # train, val, test
     left_out: Mapping[str, tuple[str, ...]]  # why: the ids of the questions
     blank: bool = False  # whether it holds questions whose image is not here
@@ -97,7 +97,7 @@ def question_set(
         first = next(iter(left_out.items()), None)
         why = f": {len(first[1])} are left out, {first[0]}, the first {first[1][0]}" if first else ""
         raise UserError(f"{source}: no training question is left{why}; import the set with its images")
-    return QuestionSet(source, protocol, language, db, splits, left_out, blank)
+    return QuestionSet(source, protocol, language, database(db), splits, left_out, blank)
 
 
 def _usable(asked: Iterable[Question], blank: bool) -> tuple[list[Question], dict[str, tuple[str, ...]]]:
