@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,17 @@ def retrieval(
     result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
     result = {"task": "retrieval", "run": run.folder.name, "version": shown} | result
     lines = [f"{run.folder.name} on {shown}:", *finding.render(result)]
-    return Evaluation(_kept(run, f"retrieval-{split}", result, lines), lines, result)
+    folder = _kept(run, f"retrieval-{split}", result, lines, _found(data, result.pop("best")))
+    return Evaluation(folder, lines, result)
+
+
+def _found(data: CorpusDataset, best: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What stood first for each pair, both ways."""
+    for way, tell in (("image_to_text", lambda pair: pair.caption), ("text_to_image", lambda pair: pair.image_path)):
+        for row, other, score in zip(best["rows"], best[way]["rows"], best[way]["scores"], strict=True):
+            pair, first = data.pairs[row], data.pairs[other]
+            told = {"id": pair.pair_id, "way": way, "image": pair.image_path, "truth": tell(pair)}
+            yield told | {"output": tell(first), "output_id": first.pair_id, "score": score, "method": best["method"]}
 
 
 def report(

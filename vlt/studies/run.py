@@ -53,7 +53,8 @@ class Runner:
     def __init__(self, study: Study, data: Data, preset: str, processes: int | None, say: Say):
         self.study, self.data, self.preset, self.processes, self.say = study, data, preset, processes, say
         self.budget = PRESETS[preset]
-        self.name = f"{study.name}-{data.source}" + ("" if preset == "full" else f"-{preset}")
+        parts = [study.name, data.source, *([data.protocol] if data.protocol != "official" else [])]
+        self.name = "-".join([*parts, *([preset] if preset != "full" else [])])
         self.folder = runs.RUNS / FOLDER / self.name
 
     def run(self, seeds: Sequence[int], arms: Sequence[str]) -> None:

@@ -299,7 +299,21 @@ def evaluate(
         model.train(was_training)
     told = _told(found, scored, draws)
     names = {"split": dataset.pairs[0].split, "tuned": tuned, "k": k, "left_out": left_out}
-    return names | told | {"cost": asdict(cost), "bytes": found.bytes}
+    return names | told | {"cost": asdict(cost), "bytes": found.bytes, "best": _best(found, scored, rows)}
+
+
+def _best(found: Features, scored: dict[str, dict[str, Scored]], rows: np.ndarray) -> dict[str, Any]:
+    """Of each pair and direction, by the last method: the row of the pair that stands first, and its score."""
+    method, by_way = list(scored.items())[-1]
+    told: dict[str, Any] = {"method": method, "rows": rows.tolist()}
+    for way, one in by_way.items():
+        own, other = (found.image_of, found.text_of) if way == "image_to_text" else (found.text_of, found.image_of)
+        holders = rows[np.unique(other, return_index=True)[1]]  # of each candidate the first pair that has it
+        queries = np.arange(one.scores.shape[0])
+        first = np.concatenate([one.rows(some).argmax(1) for some in _parts(queries, BLOCK)])
+        scores = one.scores[queries, first]
+        told[way] = {"rows": holders[first][own].tolist(), "scores": scores[own].astype(float).tolist()}
+    return told
 
 
 def _scored(
