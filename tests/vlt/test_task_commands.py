@@ -163,6 +163,27 @@ def test_retrieval_is_evaluated_with_chance_beside_it(here):
     assert done.exit_code == 0 and "zero-shot" in done.stdout and "chance" in done.stdout
 
 
+@pytest.mark.parametrize(("limit", "pool"), [((), 14), (("--limit", 5), 5)])
+def test_what_was_found_for_each_pair_is_kept_both_ways(here, limit, pool):
+    done = run("evaluate", "retrieval", "--run", "found", "--split", "train", "--json", *limit)
+    assert done.exit_code == 0, done.output
+    result, folder = json.loads(done.stdout), Path("runs/found/evaluations/retrieval-train")
+    assert result == json.loads((folder / "result.json").read_text()) and "best" not in result
+    pairs = {pair.pair_id: pair for pair in tune.version(None, None).pairs if pair.split == "train"}
+    kept = lines(folder / "predictions.jsonl")
+    for way, tell in (("image_to_text", "caption"), ("text_to_image", "image_path")):
+        own = [one for one in kept if one["way"] == way]
+        assert len(own) == len({one["id"] for one in own}) == pool and own[0]["id"] == "test/0"
+        for one in own:
+            pair, first = pairs[one["id"]], pairs[one["output_id"]]
+            assert (one["image"], one["truth"]) == (pair.image_path, getattr(pair, tell))
+            assert one["output"] == getattr(first, tell) and isinstance(one["score"], float)
+            assert one["method"] == "rerank"
+        right = sum(one["output"] == one["truth"] for one in own) / pool
+        assert right == pytest.approx(result["scores"][way]["rerank"]["strict"]["r1"])  # all are distinct
+    assert len(kept) == 2 * pool
+
+
 def test_reports_are_evaluated_beside_the_constant_and_the_nearest(here):
     done = run("evaluate", "report", "--run", "written", "--json")
     assert done.exit_code == 0, done.output

@@ -34,6 +34,7 @@ SMALL = {"batch_size": 8, "steps": 2, "evaluate_every": 1}
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RGC_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("vlt.device.peak", lambda name, where: 1e9)  # it takes a second to measure
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -160,6 +161,57 @@ def test_the_twin_is_the_same_but_that_it_sees_nothing(source, address):
         with pytest.raises(UserError, match=f"runs/{name}-blind: there is such a run"):
             begin(source, name, address, twin=True)
     assert not Path("runs/first").exists()
+
+
+def stopping(at, count=1):
+    """A `say` that asks for an end when the count-th line with `at` in it is said."""
+    seen = []
+
+    def say(line):
+        seen.extend([line] if at in line else [])
+        if at in line and len(seen) == count:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return say
+
+
+def models(*names):
+    return [(Path("runs") / name / "model.safetensors").is_file() for name in names]
+
+
+@pytest.mark.parametrize(("count", "done"), [(1, [False, False]), (2, [True, False])], ids=["run", "twin"])
+def test_an_interrupted_run_goes_on_with_its_twin_to_the_end_of_both(source, address, count, done):
+    quick = {"steps": 4, "checkpoint_every": 1, "backbone": "vit_nano"}
+    assert begin(source, "whole", address, twin=True, **quick) == 0
+    assert begin(source, "cut", address, stopping("step 0: accuracy", count), twin=True, **quick) == 143
+    assert models("cut", "cut-blind") == done and runs.open_run("cut-blind").config.blind
+    said = []
+    assert tune.resume("cut", {"task": "vqa"}, None, 1, said.append) == 0
+    assert "its twin without images:" in said
+    for end in ("", "-blind"):
+        assert same(*(kept(runs.open_run(f"{name}{end}")) for name in ("whole", "cut")))
+    assert not same(*(kept(runs.open_run(name)) for name in ("cut", "cut-blind")))
+
+
+def test_a_twin_that_is_done_or_was_not_asked_for_is_left_alone(source, address):
+    said = []
+    assert begin(source, "both", address, twin=True) == 0
+    before = (Path("runs") / "both-blind" / "model.safetensors").stat().st_mtime_ns
+    assert tune.resume("both", {"task": "vqa"}, None, 1, said.append) == 0
+    assert (Path("runs") / "both-blind" / "model.safetensors").stat().st_mtime_ns == before
+    assert begin(source, "one", address) == 0 and tune.resume("one", {}, None, 1, said.append) == 0
+    assert models("one", "one-blind") == [True, False] and not Path("runs/one-blind").exists()
+    assert not any("twin" in line for line in said)
+
+
+def test_a_twin_waits_for_a_run_that_does_not_end(source, address):
+    assert begin(source, "cut", address, stopping("step 0: accuracy"), twin=True, steps=4) == 143
+    said = []
+    assert tune.resume("cut", {}, None, 1, stopping("step 2: accuracy")) == 143
+    assert models("cut", "cut-blind") == [False, False] and not list(Path("runs/cut-blind/checkpoints").iterdir())
+    with pytest.raises(UserError, match="it began with seed 1, not 9"):
+        tune.resume("cut", {"seed": 9}, None, 1, said.append)
+    assert not any("twin" in line for line in said)
 
 
 def test_a_name_with_folders_and_processes_that_do_not_share_a_batch_are_refused_first(source, address):

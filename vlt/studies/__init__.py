@@ -66,10 +66,11 @@ def load(name: str) -> Study:
     match = told.pop("match")
     arms = {key: Arm(key, **({"match": match} | arm)) for key, arm in told.pop("arms").items()}
     study = Study(name, arms=arms, corpora=told.pop("corpora", {}), seeds=tuple(told.pop("seeds")), **told)
+    pretrained = {key for key, arm in arms.items() if arm.pretrain is not None}
     for arm in arms.values():
         needed = {arm.corpus} - {MAIN, *study.corpora}
-        if needed or arm.match not in MATCHES or (arm.spend and arms[arm.spend].pretrain is None):
+        if needed or arm.match not in MATCHES or (arm.spend and arm.spend not in pretrained):
             raise ValueError(f"{name}.toml: arm {arm.name}: {arm}")
-    if arms[study.reference].pretrain is None or study.baseline not in arms:
+    if study.reference not in pretrained or study.baseline not in arms:
         raise ValueError(f"{name}.toml: its reference must be pre-trained, its baseline one of the arms")
     return study

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus_db.read import UserError, version
+from corpus_db.read import UserError, Version, version
 from vlt import device, predict, runs, start, tune
 from vlt.config import Config
 from vlt.log import step_flops
@@ -79,7 +79,7 @@ class Runner:
             one.pop("database")
         path = self.folder / "study.json"
         text = json.dumps(told, indent=1)
-        if path.is_file() and json.loads(path.read_text()) != json.loads(text):
+        if path.is_file() and _read(path) != json.loads(text):
             raise UserError(f"{self.folder}: its cells are of other data or settings; move it away and begin again")
         with written(path) as file:
             file.write(text.encode())
@@ -95,7 +95,17 @@ class Runner:
         found = {name: runs.Corpus(version(None, db)) for name, db in self.data.databases.items()}
         for name, corpus in found.items():
             start.refuse_leaks([corpus], self.data.databases[name])
+            self._refuse_tested(corpus.version)
         return found
+
+    def _refuse_tested(self, corpus: Version) -> None:
+        """UserError where a corpus teaches images that are tested: image-disjoint tests others than its set does."""
+        tested = {image_of(one) for one in self.questions.splits["test"]}
+        if held := [pair.pair_id for pair in corpus.pairs if pair.split != "test" and pair.sha256 in tested]:
+            raise UserError(
+                f"version {corpus.name} holds {len(held)} images that {self.questions.name} tests, the first: "
+                f"{held[0]}. Build one without (--exclude {self.data.source}), or take the official protocol"
+            )
 
     def _cell(self, arm: Arm, seed: int) -> dict[str, Any]:
         """An arm with one seed: what it took and how it did."""
@@ -104,7 +114,7 @@ class Runner:
         if arm.spend:
             more = self._pretraining(self.study.arms[arm.spend], seed)
             spent = _flops(*more) * more[0].steps / _flops(config, task, tokenizer)
-            config = config.changed(steps=config.steps + round(spent))
+            config = config.changed(steps=config.steps + round(spent), patience=0)  # it spends all of them
         name = _shared("tuned", config, task, tokenizer, origin)
         weights = {"run": str(predict.file_of(origin).resolve()) if origin else None}
         seconds = self._trained(name, config, [self.questions], tokenizer, weights, task)
@@ -163,6 +173,7 @@ class Runner:
         """Train a run, go on with it, or take it as it is; returns the seconds that its steps took."""
         folder = runs.RUNS / name
         if not (folder / predict.FILE).is_file():
+            start.check(None, config, (), self.processes)
             if (folder / "config.json").is_file():
                 code = start.resume(name, {}, None, self.processes, self.say)
             else:
@@ -184,6 +195,14 @@ class Runner:
             if number == WARM + TIMED:
                 break
         return float(np.median(taken[WARM:]))
+
+
+def _read(path: Path) -> Any:
+    """A file of JSON; None where it is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        return None
 
 
 def _shared(folder: str, config: Config, task: Task, tokenizer: Tokenizer, origin: str | None = None) -> str:

@@ -15,6 +15,7 @@ from vlt.pack import written
 from vlt.studies import Study
 
 SCORES = ("gap", "hard_gap", "itm", "itm_hard")  # of pre-training, shown beside
+CELL = {"arm", "seed", "pretrain", "tune", "right", "images", "closed", "accuracy"}
 
 
 def cells(folder: Path) -> list[dict[str, Any]]:
@@ -23,7 +24,9 @@ def cells(folder: Path) -> list[dict[str, Any]]:
     for path in sorted((folder / "cells").glob("*.json")):
         try:
             found.append(json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
+            if missing := sorted(CELL - set(found[-1])):
+                raise ValueError(f"no {missing[0]}")
+        except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{path}: cannot be read ({error}); remove it and run the study again") from error
     return found
 
@@ -34,6 +37,11 @@ def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any
     Intervals of 95 % are of samples of images and, apart from them, of seeds, each with replacement; all arms share
     the samples, by the order of their seeds, so that differences are paired.
     """
+    if odd := [cell for cell in found if cell["images"] != found[0]["images"]]:
+        raise UserError(
+            f"arm {odd[0]['arm']}, seed {odd[0]['seed']}: tested on different questions than arm {found[0]['arm']}, "
+            f"seed {found[0]['seed']}; run the study anew"
+        )
     by_arm = {name: [cell for cell in found if cell["arm"] == name] for name in study.arms}
     by_arm = {name: sorted(some, key=lambda cell: cell["seed"]) for name, some in by_arm.items() if some}
     means = {name: _samples(some) for name, some in by_arm.items()}
@@ -59,8 +67,6 @@ def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any
 def _samples(some: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """The accuracy of an arm in DRAWS samples of images and of its seeds (draws,)."""
     images = some[0]["images"]
-    if any(cell["images"] != images for cell in some):
-        raise UserError(f"arm {some[0]['arm']}: its seeds were tested on different questions; run the study anew")
     place = {name: number for number, name in enumerate(sorted(set(images)))}
     member = [place[name] for name in images]
     right = np.zeros((len(place), len(some)))

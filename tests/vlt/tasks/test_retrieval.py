@@ -264,3 +264,45 @@ def test_memory_is_that_of_what_is_kept():
     before = found.bytes
     assert before > found.tokens.nbytes + found.text.nbytes
     assert replace(found, tokens=found.tokens[:4]).bytes == before - found.tokens.nbytes // 2
+
+
+def looked_up(split, model, method, rows):
+    """By way the row that stands first for each of `rows` among them, and its score, by a plain loop."""
+    found, best = features(model, split, CPU, rows=rows), {}
+    scores = retrieval.exact(model, found)["image_to_text"].scores if method == "exact" else search(found)
+    ranked = {"image_to_text": scores, "text_to_image": scores.T}
+    if method == "rerank":
+        again = rerank(model, found, scores, 3)
+        ranked = {way: one.rows(np.arange(len(one.scores))) for way, one in again.items()}
+    for way, order in ranked.items():
+        own, other = (found.image_of, found.text_of) if way == "image_to_text" else (found.text_of, found.image_of)
+        best[way] = []
+        for place in range(len(rows)):
+            first = max(range(len(rows)), key=lambda candidate: (order[own[place], other[candidate]], -candidate))
+            score = scores[found.image_of[place], found.text_of[first]]
+            if way == "text_to_image":
+                score = scores[found.image_of[first], found.text_of[place]]
+            best[way].append((int(rows[first]), pytest.approx(float(score))))
+    return best
+
+
+@pytest.mark.parametrize("method", ["itc", "rerank", "exact"])
+@pytest.mark.parametrize("limit", [None, 7])
+def test_what_stands_first_for_each_pair_is_that_of_a_plain_loop(method, limit):
+    split = Split(12)  # four captions stand in it twice
+    split.whole.image_id[:] = torch.arange(12) // 2  # and each image
+    split.whole.images[1::2] = split.whole.images[::2]
+    objectives = dict.fromkeys(("itc",) if method == "itc" else ("itc", "itm"), 1.0)
+    model = tiny.model(tiny.config(objectives=objectives), seed=2).eval()
+    rows = np.linspace(0, 11, limit or 12).round().astype(np.int64)
+    found = evaluate(model, split, CPU, k=3, exact=method == "exact", limit=limit)["best"]
+    assert (found["method"], found["rows"]) == (method, rows.tolist())
+    for way, told in looked_up(split, model, method, rows).items():
+        assert list(zip(found[way]["rows"], found[way]["scores"], strict=True)) == told, way
+
+
+def test_for_a_model_that_knows_each_pair_stands_first_for_itself():
+    split = Split()
+    best = evaluate(Knowing(split, knows_itc=False), split, CPU, k=3, exact=True)["best"]
+    assert best["method"] == "exact" and best["image_to_text"] == best["text_to_image"]
+    assert best["image_to_text"] == {"rows": list(range(8)), "scores": [2.0] * 8}
