@@ -20,11 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from tests.vlt import corpus, tiny
-from vlt import optim, runs, train
+from vlt import optim, runs
 from vlt.config import Config
 from vlt.data import Batch, Batches
 from vlt.device import Place
 from vlt.log import Log
+from vlt.tasks.pretraining import Pretraining
 from vlt.train import Training
 
 STEPS = 4  # of each in a round
@@ -46,7 +47,7 @@ def bare(config: Config, batch: Batch) -> Callable[[], None]:
 
 
 def whole(run: runs.Run, batches: Batches) -> Callable[[], None]:
-    """A step as `train.pretrain` takes it: batch, step, log."""
+    """A step as `train.train` takes it: batch, step, log."""
     training = Training(run.config, run.tokenizer, PLACE)
     log = Log(run, 0, training.precision, PLACE)
     log.bar.disable = True

@@ -30,8 +30,8 @@ from vlt import ranks, runs, start
 from vlt.commands import SIZES
 from vlt.config import Config
 from vlt.pack import letterbox
-from vlt.text import Tokenizer
 from vlt.tasks.pretraining import pretrain
+from vlt.text import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 SPLITS = {"train": 7, "val": 8}  # the seed of each split's cases

@@ -51,6 +51,7 @@ def study(
     """
     from vlt import studies
     from vlt.studies import corpora, run, table
+    from vlt.tasks.questions import SAMPLE
 
     declared = studies.load(name)
     chosen = [arm.strip() for arm in arms.split(",")] if arms else list(declared.arms)
@@ -63,7 +64,7 @@ def study(
     share = studies.PRESETS[preset]["cases"]
     script = Path(sys.argv[0]).resolve()
     databases = {studies.MAIN: db} if db else corpora.prepared(declared, share, script, say)
-    data = run.Data(databases, (questions or "vqa-rad") if db else corpora.SOURCE, protocol)
+    data = run.Data(databases, (questions or "vqa-rad") if db else SAMPLE, protocol)
     runner = run.Runner(declared, data, preset, processes, say)
     try:
         runner.run(seeds or declared.seeds, chosen)

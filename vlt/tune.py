@@ -56,7 +56,7 @@ def begin(
     name = name or runs.free_name(f"{task}-{file.parent.name if file else origin}")
     if twin and (runs.RUNS / f"{name}{TWIN}").exists():
         raise UserError(f"{runs.RUNS / name}{TWIN}: there is such a run, where the twin would be; give another --name")
-    made, sources, tokenizer = _task(task, config, source, data, db, say)
+    made, sources, tokenizer = _task(task, origin, config, source, data, db, say)
     weights = {"run": str(file) if file else None}
     run = start.make(name, config, sources, tokenizer, weights, made, say)
     if twin:  # before the run is trained: what is interrupted goes on with both
@@ -100,7 +100,13 @@ def settings(task: str, source: Config | None, given: Mapping[str, Any]) -> Conf
 
 
 def _task(
-    task: str, config: Config, source: predict.Model | None, data: Mapping[str, Any], db: str | None, say: Say
+    task: str,
+    origin: str,
+    config: Config,
+    source: predict.Model | None,
+    data: Mapping[str, Any],
+    db: str | None,
+    say: Say,
 ) -> tuple[Task, Sequence[runs.Source], Tokenizer]:
     """The task with its data, what the run is told to learn from, and its vocabulary."""
     if task != "vqa":
@@ -112,11 +118,25 @@ def _task(
     asked = questions.question_set(data["source"], data["protocol"], data["language"], db, blank=config.blind)
     for line in told(asked):
         say(line)
+    if origin != SCRATCH:
+        _refuse_leaks(asked, origin, db, say)
     # those of the validation part are of the official training questions, too
     learnt = (*asked.splits["train"], *asked.splits["val"])
     answers = questions.vocabulary_of(learnt) if "answer" in config.objectives else []
     tokenizer = source.tokenizer if source else _words(asked, config, data, db)
     return Answering(asked, answers), [asked], tokenizer
+
+
+def _refuse_leaks(asked: questions.QuestionSet, origin: str, db: str | None, say: Say) -> None:
+    """UserError where a run was pre-trained on test images; where its corpora cannot be had any more, that is said."""
+    try:
+        told = [one for one in runs.open_run(origin).corpora if "questions" not in one]
+        corpora = [version(one["version"], one["database"]) for one in told]
+    except UserError as error:
+        say(f"what {origin} was pre-trained on cannot be looked at, so it may hold test images: {error}")
+        return
+    for corpus in corpora:
+        questions.refuse_tested(asked, corpus)
 
 
 def _words(asked: questions.QuestionSet, config: Config, data: Mapping[str, Any], db: str | None) -> Tokenizer:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from tests.vlt import tiny
-from vlt.objectives import UNSCORED, Objectives, allowed_negatives, choose, draw, hide
+from vlt.data import UNSCORED
+from vlt.objectives import Objectives, allowed_negatives, choose, draw, hide
 
 
 def hidden(rate=0.5, findings=0.0, count=8, seed=0, batch=None):

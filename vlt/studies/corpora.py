@@ -11,9 +11,9 @@ from typing import Any
 
 from corpus_db.read import UserError, data_folder, questions, version
 from vlt.studies import MAIN, Study
+from vlt.tasks.questions import SAMPLE
 
 Say = Callable[[str], None]
-SOURCE = "sample-truth"  # of the questions, whose answers the sample knows
 _MAIN: dict[str, Any] = {"cases": 1200, "noise": "medpix", "seed": 1}
 
 
@@ -35,10 +35,10 @@ def _made(name: str, recipe: Mapping[str, Any], share: float, command: Path, say
     if not _whole(db, name):
         say(f"making the corpus {name}: {', '.join(f'{key} {value}' for key, value in recipe.items())}")
         options = [text for key, value in recipe.items() for text in (f"--{key}", str(value))]
-        without = ["--exclude", f"{SOURCE}:test"] if name == MAIN else []
+        without = ["--exclude", f"{SAMPLE}:test"] if name == MAIN else []
         steps = [["crawl", "--site", f"sample:{folder}", "--db", str(db)], ["build", *without, "--db", str(db)]]
         if name == MAIN:
-            steps.insert(1, ["import", SOURCE, str(folder), "--db", str(db)])
+            steps.insert(1, ["import", SAMPLE, str(folder), "--db", str(db)])
         if not (folder / "truth.jsonl").is_file():
             steps.insert(0, ["sample", *options, "-o", str(folder)])
         for step in steps:
@@ -52,7 +52,7 @@ def _whole(db: Path, name: str) -> bool:
         return False
     try:
         version(None, str(db))
-        return name != MAIN or bool(questions(SOURCE, None, str(db)))
+        return name != MAIN or bool(questions(SAMPLE, None, str(db)))
     except UserError:
         return False
 

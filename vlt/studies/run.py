@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus_db.read import UserError, Version, version
+from corpus_db.read import UserError, version
 from vlt import device, predict, runs, start, tune
 from vlt.config import Config
 from vlt.log import step_flops
@@ -20,7 +20,7 @@ from vlt.pack import written
 from vlt.studies import MAIN, PRESETS, Arm, Study
 from vlt.tasks.base import Task
 from vlt.tasks.pretraining import Pretraining
-from vlt.tasks.questions import QuestionSet, image_of, question_set, vocabulary_of
+from vlt.tasks.questions import QuestionSet, image_of, question_set, refuse_tested, vocabulary_of
 from vlt.tasks.vqa import Answering, answered
 from vlt.text import Tokenizer
 from vlt.train import Training
@@ -95,17 +95,8 @@ class Runner:
         found = {name: runs.Corpus(version(None, db)) for name, db in self.data.databases.items()}
         for name, corpus in found.items():
             start.refuse_leaks([corpus], self.data.databases[name])
-            self._refuse_tested(corpus.version)
+            refuse_tested(self.questions, corpus.version)
         return found
-
-    def _refuse_tested(self, corpus: Version) -> None:
-        """UserError where a corpus teaches images that are tested: image-disjoint tests others than its set does."""
-        tested = {image_of(one) for one in self.questions.splits["test"]}
-        if held := [pair.pair_id for pair in corpus.pairs if pair.split != "test" and pair.sha256 in tested]:
-            raise UserError(
-                f"version {corpus.name} holds {len(held)} images that {self.questions.name} tests, the first: "
-                f"{held[0]}. Build one without (--exclude {self.data.source}), or take the official protocol"
-            )
 
     def _cell(self, arm: Arm, seed: int) -> dict[str, Any]:
         """An arm with one seed: what it took and how it did."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from corpus_db.read import Question, UserError, database
+from corpus_db.read import Question, UserError, Version, database
 from corpus_db.read import questions as read_questions
 from vlt.captions import captions, fingerprint
 from vlt.data import UNSCORED, Batch, Pictures
@@ -17,6 +17,7 @@ from vlt.metrics.answers import accepted
 from vlt.pack import CAPTIONS, Pack
 from vlt.text import Tokenizer
 
+SAMPLE = "sample-truth"  # asks about synthetic images
 PROTOCOLS = ("official", "image-disjoint")
 VAL_SHARE, TEST_SHARE = 0.1, 0.15  # of the images, where a set does not say
 
@@ -148,6 +149,26 @@ def _without_leaks(splits: Mapping[str, Sequence[Question]]) -> tuple[dict[str, 
     kept = {name: tuple(one for one in asked if image_of(one) not in taken[name]) for name, asked in splits.items()}
     gone = tuple(one.upstream_id for name, asked in splits.items() for one in asked if image_of(one) in taken[name])
     return kept, gone
+
+
+def refuse_tested(asked: QuestionSet, corpus: Version) -> None:
+    """UserError where a corpus teaches an image that is tested, by its bytes or by MedPix's name of it.
+
+    `read.leaks` knows the official test sets; image-disjoint tests other images than they do. Names of samples tell
+    nothing: two samples name different images alike.
+    """
+    tested = {image_of(one) for one in asked.splits["test"]}
+    names = {one.image_name for one in asked.splits["test"]} if asked.source != SAMPLE else set()
+    held = [
+        pair.pair_id
+        for pair in corpus.pairs
+        if pair.split != "test" and (pair.sha256 in tested or pair.upstream_name in names)
+    ]
+    if held:
+        raise UserError(
+            f"version {corpus.name} teaches {len(held)} images that {asked.name} tests, the first: {held[0]}. "
+            f"Pre-train on one without them (build --exclude {asked.source}), or take the official protocol"
+        )
 
 
 def shared_images(found: QuestionSet) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from vlt import device, studies
-from vlt.studies import corpora, run, table
+from vlt.studies import run, table
+from vlt.tasks.questions import SAMPLE
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL: dict[str, Any] = {"image_size": 32, "width": 32, "heads": 2, "fusion_layers": 1, "max_tokens": 40}
@@ -34,7 +35,7 @@ def study(name: str = "tiny", seeds: Sequence[int] = (1, 2), **told: Mapping[str
 def data(home: Path, **changes: Any) -> run.Data:
     """The sample that `prepared` left in a data folder."""
     (db,) = home.glob("studies/sample-*.db")
-    return run.Data({studies.MAIN: str(db)}, corpora.SOURCE, **changes)
+    return run.Data({studies.MAIN: str(db)}, SAMPLE, **changes)
 
 
 def runner(

@@ -317,7 +317,7 @@ def test_a_protocol_that_tests_what_pretraining_sees_is_refused(place, home):
     data = small.data(home, protocol="image-disjoint")
     made = run.Runner(small.study(), data, "quick", 1, lambda line: None)
     with pytest.raises(
-        UserError, match=r"version v1 holds \d images that sample-truth/image-disjoint/en tests, the fi"
+        UserError, match=r"version v1 teaches \d images that sample-truth/image-disjoint/en tests, the fi"
     ):
         made.run([1], ["none"])
     assert not list(Path("runs").rglob("config.json"))
