@@ -2,7 +2,7 @@
 
     python bench/card.py [--backbones swin_s,vit_b_16,resnet50] [--batch PAIRS] [--steps N] [--modes bf16,bf16+compile]
 
-Each row is `pretraining.pretrain` with `--preset paper` on drawn images and captions, a vocabulary of the preset's size, and
+Each row is `pretrain` with `--preset paper` on drawn images and captions, a vocabulary of the preset's size, and
 the middle of the records after the first half of its steps: packing, compiling and the first allocations are over by
 then. "first record" is when they were: the seconds from the run's begin to its 25th step. The last row stops a run
 by SIGTERM and resumes it.
