@@ -7,6 +7,11 @@ import numpy as np
 DRAWS = 2000
 
 
+def samples(clusters: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """How often each of some clusters stands in each sample with replacement: int64 (draws, clusters)."""
+    return np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=draws)
+
+
 def cluster_sums(clusters: Sequence[object], values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Sums of values (N, K) in samples of whole clusters with replacement -> (draws, K).
 
@@ -16,9 +21,7 @@ def cluster_sums(clusters: Sequence[object], values: np.ndarray, draws: int = DR
     names = {name: place for place, name in enumerate(sorted(set(map(str, clusters))))}
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, [names[str(one)] for one in clusters], values)
-    chance = np.random.default_rng(seed)
-    times = chance.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-    return times.astype(float) @ sums
+    return samples(len(sums), draws, seed).astype(float) @ sums
 
 
 def resampled(clusters: Sequence[object], values: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vlt.metrics.intervals import interval, samples
+
 KS = (1, 5, 10)
 DRAWS = 1000  # of a bootstrap
 AT_ONCE = 100  # draws whose medians are taken together: they need 4 bytes a draw and query
-LEVEL = 0.95
 
 
 class Places(NamedTuple):
@@ -103,11 +104,7 @@ class Resampled(NamedTuple):
 def resample(case: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Resampled:
     """Draws over the cases of queries, case (Q,): equal values, same case."""
     _, case = np.unique(case, return_inverse=True)
-    count, generator = int(case.max()) + 1, np.random.default_rng(seed)
-    times = np.empty((draws, count), np.float32)
-    for row in times:
-        row[:] = np.bincount(generator.integers(count, size=count), minlength=count)
-    return Resampled(case, times)
+    return Resampled(case, samples(int(case.max()) + 1, draws, seed).astype(np.float32))
 
 
 def summary(found: Places, cases: Resampled | None = None, ks: Sequence[int] = KS) -> dict[str, float | list[float]]:
@@ -122,13 +119,9 @@ def summary(found: Places, cases: Resampled | None = None, ks: Sequence[int] = K
     sizes = np.bincount(cases.case)
     for k in ks:
         hits = np.bincount(cases.case, weights=found.within(k))
-        told[f"r{k}_interval"] = _interval((cases.times @ hits) / (cases.times @ sizes))
-    told["median_rank_interval"] = _interval(_medians(found, cases))
+        told[f"r{k}_interval"] = list(interval((cases.times @ hits) / (cases.times @ sizes)))
+    told["median_rank_interval"] = list(interval(_medians(found, cases)))
     return told
-
-
-def _interval(values: np.ndarray) -> list[float]:
-    return np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
 
 
 def _medians(found: Places, cases: Resampled) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corpus_db.read import UserError
-from vlt.metrics.intervals import DRAWS, interval
+from vlt.metrics.intervals import interval, samples
 from vlt.pack import written
 from vlt.studies import Study
 
@@ -65,16 +65,14 @@ def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 
 def _samples(some: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """The accuracy of an arm in DRAWS samples of images and of its seeds (draws,)."""
+    """The accuracy of an arm in samples of images and of its seeds (draws,)."""
     images = some[0]["images"]
     place = {name: number for number, name in enumerate(sorted(set(images)))}
     member = [place[name] for name in images]
     right = np.zeros((len(place), len(some)))
     np.add.at(right, member, np.array([cell["right"] for cell in some], float).T)
     asked = np.bincount(member, minlength=len(place))
-    chance = np.random.default_rng(0)
-    times = chance.multinomial(len(place), np.full(len(place), 1 / len(place)), size=DRAWS).astype(float)
-    seeds = chance.multinomial(len(some), np.full(len(some), 1 / len(some)), size=DRAWS) / len(some)
+    times, seeds = samples(len(place)).astype(float), samples(len(some), seed=1) / len(some)
     return ((times @ right) / (times @ asked)[:, None] * seeds).sum(1)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from corpus_db.read import UserError
 from tests.vlt.studies import small
+from vlt.metrics.intervals import DRAWS
 from vlt.studies import table
 
 IMAGES = ["a", "a", "b", "c", "c", "c", "d", "b"]
@@ -44,10 +45,11 @@ def of(cells, name):
 
 def drawn(some, draws):
     """The accuracy of each sample, by laying its images' answers side by side, of each seed as often as it is drawn."""
-    chance = np.random.default_rng(0)
     names = sorted(set(IMAGES))
-    times = chance.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    seeds = chance.multinomial(len(some), np.full(len(some), 1 / len(some)), size=draws)
+    times, seeds = (
+        np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+        for seed, count in ((0, len(names)), (1, len(some)))
+    )
     found = []
     for images, picked in zip(times, seeds, strict=True):
         answers = []
@@ -59,16 +61,15 @@ def drawn(some, draws):
     return np.array(found)
 
 
-def test_scores_differences_and_intervals_are_those_of_a_plain_loop(monkeypatch):
-    monkeypatch.setattr(table, "DRAWS", 150)
+def test_scores_differences_and_intervals_are_those_of_a_plain_loop():
     cells = made()
     result = table.aggregate(STUDY, cells)
-    base = drawn(of(cells, "none"), 150)
+    base = drawn(of(cells, "none"), DRAWS)
     assert list(result) == ["none", "mlm", "longer"]
     for name, told in result.items():
         some = of(cells, name)
         rights = np.array([one["right"] for one in some])
-        samples = drawn(some, 150)
+        samples = drawn(some, DRAWS)
         assert told["seeds"] == [1, 2, 3] and told["accuracy"] == pytest.approx(rights.mean())
         per_seed = [rights[row].mean() for row in range(3)]
         assert told["sd"] == pytest.approx((sum((x - np.mean(per_seed)) ** 2 for x in per_seed) / 2) ** 0.5)
