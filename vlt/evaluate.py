@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus_db.read import UserError, version
+from corpus_db.read import Question, UserError, version
 from vlt import attention_maps, predict, runs, tasks
 from vlt.data import CorpusDataset
 from vlt.decode import Search
@@ -21,6 +21,7 @@ from vlt.pack import pack, written
 from vlt.tasks import report as writing
 from vlt.tasks import retrieval as finding
 from vlt.tasks import vqa as answering
+from vlt.tune import TWIN
 from vlt.tune import told as told_of_questions
 
 Say = Callable[[str], None]
@@ -45,31 +46,32 @@ def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int =
     if maps:
         attention_maps.check(model)
     systems, found = _answers(run, model, task, split, beams)
-    twin = run.folder.parent / f"{run.folder.name}-blind"
-    if (twin / predict.FILE).is_file():
-        other, blind, its_task = _answering(str(twin), db)
-        if other.corpora[0]["manifest_sha256"] != run.corpora[0]["manifest_sha256"]:
-            raise UserError(f"{twin}: learned from other questions than {run.folder}; remove or rename it")
-        systems["without the image"] = next(iter(_answers(other, blind, its_task, split, beams)[0].values()))
     data = task.dataset(split, run.config, model.tokenizer)
     asked = data.questions
+    twin, blind = _twin(run, db, task, split, beams)
+    if blind is not None:
+        systems["without the image"] = blind
     systems["most frequent"] = answering.Frequent(task.questions.splits["train"]).answers(asked)
     described = [answering.described(one) for one in asked]
     table = vqa_table.score(described, systems, task.answers)
     outside = answering.outside(found)
     lines = [*told_of_questions(task.questions), f"{run.folder.name} on {split}, 95 % intervals by image:", ""]
     lines += vqa_table.render(table)
-    if "without the image" not in systems and not run.config.blind:
-        how = f"finetune vqa --blind --name {twin.name} makes it"
-        lines.append(f"no twin without the image to compare with: {twin} is not there; {how}")
+    lines += _left_out(task.questions.splits[split], asked) + ([] if blind is not None or run.config.blind else [twin])
     if outside["count"] and task.answers:
         first = outside["first"]
         lines.append(
             f"{outside['count']} of {outside['of']} true answers are none of the {len(task.answers)} to choose from, "
             f"the first: {first['id']} {first['answer']!r}"
         )
-    result = {"task": "vqa", "run": run.folder.name, "set": task.questions.name, "split": split, "groups": table}
-    result["outside"] = outside
+    result: dict[str, Any] = {
+        "task": "vqa",
+        "run": run.folder.name,
+        "set": task.questions.name,
+        "split": split,
+        "groups": table,
+    }
+    result |= {"outside": outside, "left_out": len(task.questions.splits[split]) - len(asked)}
     folder = _kept(run, f"vqa-{split}", result, lines, (one.line() for one in found))
     outputs = [normalise(one.output) for one in found]
     truths = [said if one.right else accepted(one.truth)[0] for one, said in zip(found, outputs, strict=True)]
@@ -80,6 +82,37 @@ def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int =
         where, drawn = attention_maps.keep(folder, model, data, found, maps)
         lines.append(f"{len(drawn)} attention maps in {where}")
     return Evaluation(folder, lines, result)
+
+
+def _twin(
+    run: runs.Run, db: str | None, task: answering.Answering, split: str, beams: int
+) -> tuple[str, Sequence[str] | None]:
+    """What the run's blind twin answers; where there is none that fits, None and a line that says so."""
+    folder = run.folder.with_name(f"{run.folder.name}{TWIN}")
+    if not (folder / "config.json").is_file():
+        return (
+            f"no twin without the image to compare with: {folder} is not there (finetune vqa makes one by itself)",
+            None,
+        )
+    if not (folder / predict.FILE).is_file():
+        return f"the twin without the image is not trained yet; go on with: {run.resume_command}", None
+    other, model, its_task = _answering(str(folder), db)
+    if other.config != run.config.changed(blind=True) or its_task.questions.sha256 != task.questions.sha256:
+        return f"{folder}: no twin of {run.folder.name}: its settings or questions are others; not shown", None
+    return "", next(iter(_answers(other, model, its_task, split, beams)[0].values()))
+
+
+def _left_out(split: Sequence[Question], asked: Sequence[Question]) -> list[str]:
+    """A line about the questions of a split that are not asked, as their image cannot be read."""
+    kept = {one.upstream_id for one in asked}
+    gone = [one for one in split if one.upstream_id not in kept]
+    if not gone:
+        return []
+    first = gone[0]
+    return [
+        f"{len(gone)} of {len(split)} questions are left out, as their image cannot be read, the first: "
+        f"{first.upstream_id} ({first.image_name})"
+    ]
 
 
 def _answering(name: str, db: str | None) -> tuple[runs.Run, predict.Model, answering.Answering]:
@@ -125,7 +158,7 @@ def retrieval(
     result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
     result = {"task": "retrieval", "run": run.folder.name, "version": shown} | result
     lines = [f"{run.folder.name} on {shown}:", *finding.render(result)]
-    folder = _kept(run, f"retrieval-{split}", result, lines, _found(data, result.pop("best")))
+    folder = _kept(run, _named("retrieval", split, corpus, limit), result, lines, _found(data, result.pop("best")))
     return Evaluation(folder, lines, result)
 
 
@@ -181,7 +214,7 @@ def report(
         {"id": pair.pair_id, "image": pair.image_path, "truth": pair.caption, "output": said, "score": sure}
         for pair, (said, sure) in zip(pairs, texts_and_scores, strict=True)
     )
-    return Evaluation(_kept(run, f"report-{split}", result, lines, told), lines, result)
+    return Evaluation(_kept(run, _named("report", split, corpus, limit), result, lines, told), lines, result)
 
 
 def dataset(
@@ -196,6 +229,12 @@ def dataset(
     packed = pack(found, config.image_size, say=say)
     sizes: dict[str, Any] = {"channels": config.channels, "max_tokens": config.max_tokens}
     return CorpusDataset(found, packed, model.tokenizer, split, **sizes), f"{found.name}:{split}"
+
+
+def _named(task: str, split: str, corpus: str | None, limit: int | None) -> str:
+    """The folder of an evaluation: one of a part, or of another version, does not take the whole one's place."""
+    parts = [task, split, *([corpus.replace("/", "-")] if corpus else []), *([f"of-{limit}"] if limit else [])]
+    return "-".join(parts)
 
 
 def _kept(

@@ -3,9 +3,10 @@
 The file is safetensors (no code in it): the weights, and as its metadata the config and the vocabulary.
 """
 
+import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -35,10 +36,20 @@ def save(model: VLT, tokenizer: Tokenizer, path: Path, answers: Sequence[str] = 
     """Write the weights, config, vocabulary and answers into one file, which is there whole or not at all."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     told = {"config": model.config.to_json(), "vocabulary": json.dumps(tokenizer.vocabulary), "format": "rgc-vlt 1"}
+    told["sha256"] = _digest(weights)
     if answers:
         told["answers"] = json.dumps(list(answers))
     with _writing(path) as file:
         file.write(serialised(weights, told))
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    """Of all weights, so that damage within a file of the right length is seen."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load(run: str | Path, device: str | torch.device | None = None) -> "Model":
@@ -71,7 +82,10 @@ def _read(path: Path) -> tuple[VLT, Tokenizer, list[str]]:
             with torch.device("meta"):  # shapes alone: a stranger's config takes no memory
                 _check(VLT(config, *sizes), file)
             model = VLT(config, *sizes)  # again: buffers that no file holds get their values
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if told.get("sha256") not in (None, _digest(weights)):
+                raise ValueError("its weights are damaged: not those that were written")
+            model.load_state_dict(weights)
     except (OSError, KeyError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         line = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a model that `pretrain` or `save` wrote ({line[:120]})") from error
@@ -138,6 +152,8 @@ class Model:
         seed: int = 0,
     ) -> list[str]:
         """A caption of each image, searched for as `decode.Search` says; with a `temperature` drawn, by the seed."""
+        if self.config.task == "vqa":
+            raise UserError("this model answers questions: give one (--question), or caption with another run")
         sampling = None
         if temperature is not None:
             sampling = Sampling(temperature, generator=torch.Generator(self.device).manual_seed(seed))
@@ -199,7 +215,10 @@ class Model:
     def _needs(self, objective: str) -> None:
         if objective not in self.config.objectives:
             learned = ", ".join(self.config.objectives)
-            raise UserError(f"this model learned {learned}; for this give pretrain --objectives ...,{objective}")
+            raise UserError(
+                f"this model learned {learned}; for this give pretrain --objectives ...,{objective}"
+                + (" or finetune report" if objective == "lm" else "")
+            )
 
     def _next_words(self, image: Tensor, ids: Tensor, first: int) -> Tensor:
         """Log-probabilities (B, L - first, V) of what follows each token of ids (B, L) from the `first` on."""

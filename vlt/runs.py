@@ -23,6 +23,7 @@ from vlt.pack import written
 from vlt.text import Tokenizer
 
 RUNS = Path("runs")
+STUDIES = "studies"  # in it, the runs of studies
 ADVICE = "put it back from a copy, or begin another run"
 
 
@@ -66,6 +67,8 @@ class Run:
     @property
     def resume_command(self) -> str:
         """How an interrupted run is gone on with."""
+        if self.folder.parent.parent.name == STUDIES:
+            return "the same study command"
         task = self.config.task
         return f"python cli.py {task if task == 'pretrain' else f'finetune {task}'} --resume {self.folder.name}"
 

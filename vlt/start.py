@@ -142,6 +142,8 @@ def _shown(path: Path | None) -> str | None:
 
 def check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], processes: int | None) -> None:
     """UserError for what would only fail once the run has its folder."""
+    if name is not None and (not name.isprintable() or name.startswith("-")):
+        raise UserError(f"--name {name!r}: give a name of plain characters that does not begin with -")
     if name is not None and Path(name).name != name:
         raise UserError(f"--name {name}: give a name without folders; runs are kept in {runs.RUNS}/")
     if config.batch_size % (config.accumulate * (processes or 1)):

@@ -1,6 +1,7 @@
 """Begin fine-tuning: from a run's model and vocabulary, or from scratch, on questions or on corpus versions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from corpus_db.read import UserError, version
@@ -50,6 +51,7 @@ def begin(
     place = device.start()
     say = say if place.rank == 0 else lambda line: None
     source = None if origin == SCRATCH else predict.load(origin, "cpu")
+    db = db or _database(origin)
     config = settings(task, source.config if source else None, given)
     start.check(name, config, (), processes)
     file = None if source is None else predict.file_of(origin).resolve()
@@ -128,15 +130,43 @@ def _task(
 
 
 def _refuse_leaks(asked: questions.QuestionSet, origin: str, db: str | None, say: Say) -> None:
-    """UserError where a run was pre-trained on test images; where its corpora cannot be had any more, that is said."""
+    """UserError where a run, or one that it comes from, learnt what is tested; what cannot be looked at is said."""
+    for run in _ancestry(origin, say):
+        for told in run.corpora:
+            try:
+                if "questions" in told:
+                    questions.refuse_learnt(asked, questions.again(told, db), run.folder.name)
+                else:
+                    questions.refuse_tested(asked, version(told["version"], told["database"]))
+            except questions.Leak:
+                raise
+            except UserError as error:
+                say(f"what {run.folder} learnt from cannot be looked at, so it may hold test images: {error}")
+
+
+def _database(origin: str) -> str | None:
+    """Where the data of a run lie, which a fine-tuning of it looks at where the user names none."""
     try:
-        told = [one for one in runs.open_run(origin).corpora if "questions" not in one]
-        corpora = [version(one["version"], one["database"]) for one in told]
-    except UserError as error:
-        say(f"what {origin} was pre-trained on cannot be looked at, so it may hold test images: {error}")
-        return
-    for corpus in corpora:
-        questions.refuse_tested(asked, corpus)
+        found = None if origin == SCRATCH else str(runs.open_run(origin).corpora[0]["database"])
+    except UserError:  # a file of weights alone
+        return None
+    return None if found is None or "***" in found else found  # a URL's password is not kept
+
+
+def _ancestry(origin: str, say: Say) -> Iterator[runs.Run]:
+    """A run, the run that it began with, and so on."""
+    place: str | None = origin
+    seen: set[str] = set()
+    while place is not None and place not in seen:
+        seen.add(place)
+        path = Path(place)
+        try:
+            run = runs.open_run(path.parent if path.is_file() else place)
+            place = run.weights().get("run")
+        except UserError as error:
+            say(f"what {place} learnt from cannot be looked at, so it may hold test images: {error}")
+            return
+        yield run
 
 
 def _words(asked: questions.QuestionSet, config: Config, data: Mapping[str, Any], db: str | None) -> Tokenizer:

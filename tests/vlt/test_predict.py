@@ -134,7 +134,9 @@ def test_what_a_model_did_not_learn_names_the_option(pictures):
         lambda: itm.answer(pictures[0], "Is it normal?", ["yes", "no"]),
         lambda: itm.answer(pictures[0], "A [MASK]."),
     ):
-        with pytest.raises(UserError, match=r"learned itm; for this give pretrain --objectives .*,(lm|mlm)$"):
+        with pytest.raises(
+            UserError, match=r"learned itm; for this give pretrain --objectives .*,(lm or finetune report|mlm)$"
+        ):
             ask()
 
 

@@ -3,9 +3,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 import cli
 from corpus_db.read import UserError
@@ -133,17 +135,60 @@ def test_a_run_without_a_twin_says_so_and_a_twin_of_other_questions_is_refused(h
     Path("runs/rad-blind").rename("runs/away")
     try:
         done = run("evaluate", "vqa", "--run", "rad")
-        assert done.exit_code == 0 and "compare with: runs/rad-blind is not there; finetune vqa --blind" in done.stdout
+        assert done.exit_code == 0 and "compare with: runs/rad-blind is not there" in done.stdout
     finally:
         Path("runs/away").rename("runs/rad-blind")
     path = Path("runs/rad-blind/corpus.json")
     before = path.read_text()
     path.write_text(json.dumps([question_set("vqa-rad", "image-disjoint", "en", "corpus.db").told()]))
     try:
-        line = told(run("evaluate", "vqa", "--run", "rad"))
-        assert "runs/rad-blind: learned from other questions than runs/rad; remove or rename it" in line
+        assert_no_twin("its settings or questions are others; not shown")
     finally:
         path.write_text(before)
+
+
+def assert_no_twin(why):
+    done = run("evaluate", "vqa", "--run", "rad")
+    assert done.exit_code == 0 and why in done.stdout and "without the image |" not in done.stdout
+
+
+def test_a_run_that_only_bears_a_twins_name_is_not_shown_as_one(here):
+    path = Path("runs/rad-blind/config.json")
+    before = path.read_text()
+    try:
+        path.write_text(json.dumps(json.loads(before) | {"seed": 77}))
+        assert_no_twin("runs/rad-blind: no twin of rad")
+    finally:
+        path.write_text(before)
+    model = Path("runs/rad-blind/model.safetensors")
+    model.rename("away.safetensors")
+    try:
+        assert_no_twin("not trained yet; go on with: python cli.py finetune vqa --resume rad")
+    finally:
+        Path("away.safetensors").rename(model)
+
+
+def test_a_run_is_not_tested_on_what_a_run_before_it_learnt(here):
+    line = told(run("finetune", "vqa", "--from", "rad", "--protocol", "image-disjoint", "--name", "chain"))
+    assert "rad was fine-tuned on vqa-rad/official/en, which holds" in line and not Path("runs/chain").exists()
+
+
+def test_a_damaged_model_is_refused(here):
+    path = Path("runs/rad/model.safetensors")
+    before = path.read_bytes()
+    middle = len(before) - 400
+    try:
+        path.write_bytes(
+            before[:middle] + bytes(255 - byte for byte in before[middle : middle + 40]) + before[middle + 40 :]
+        )
+        assert "its weights are damaged" in told(run("evaluate", "vqa", "--run", "rad"))
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_run_that_answers_does_not_caption(here, tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "scan.png")
+    assert "give one (--question)" in told(run("predict", "--run", "rad", tmp_path / "scan.png"))
 
 
 def test_other_questions_than_those_learned_from_are_not_answered(here, tmp_path):
@@ -167,7 +212,8 @@ def test_retrieval_is_evaluated_with_chance_beside_it(here):
 def test_what_was_found_for_each_pair_is_kept_both_ways(here, limit, pool):
     done = run("evaluate", "retrieval", "--run", "found", "--split", "train", "--json", *limit)
     assert done.exit_code == 0, done.output
-    result, folder = json.loads(done.stdout), Path("runs/found/evaluations/retrieval-train")
+    name = "retrieval-train-of-5" if limit else "retrieval-train"
+    result, folder = json.loads(done.stdout), Path("runs/found/evaluations") / name
     assert result == json.loads((folder / "result.json").read_text()) and "best" not in result
     pairs = {pair.pair_id: pair for pair in tune.version(None, None).pairs if pair.split == "train"}
     kept = lines(folder / "predictions.jsonl")

@@ -16,17 +16,18 @@ from corpus_db.read import UserError, version
 from vlt import device, predict, runs, start, tune
 from vlt.config import Config
 from vlt.log import step_flops
+from vlt.metrics.answers import accepted, exact
 from vlt.pack import written
 from vlt.studies import MAIN, PRESETS, Arm, Study
 from vlt.tasks.base import Task
 from vlt.tasks.pretraining import Pretraining
 from vlt.tasks.questions import QuestionSet, image_of, question_set, refuse_tested, vocabulary_of
-from vlt.tasks.vqa import Answering, answered
+from vlt.tasks.vqa import Answering, Frequent, answered
 from vlt.text import Tokenizer
 from vlt.train import Training
 
 Say = Callable[[str], None]
-FOLDER = Path("studies")  # under runs/
+FOLDER = Path(runs.STUDIES)  # under runs/
 TIMED, WARM = 8, 3  # steps, where an arm is matched by time
 
 
@@ -59,7 +60,6 @@ class Runner:
 
     def run(self, seeds: Sequence[int], arms: Sequence[str]) -> None:
         """All cells of these seeds and arms that are not there yet. Raises Stopped, UserError."""
-        (self.folder / "cells").mkdir(parents=True, exist_ok=True)
         self._claim()
         for seed in seeds:
             for name in arms:
@@ -81,6 +81,7 @@ class Runner:
         text = json.dumps(told, indent=1)
         if path.is_file() and _read(path) != json.loads(text):
             raise UserError(f"{self.folder}: its cells are of other data or settings; move it away and begin again")
+        (self.folder / "cells").mkdir(parents=True, exist_ok=True)
         with written(path) as file:
             file.write(text.encode())
 
@@ -247,10 +248,14 @@ def _tested(name: str, task: Answering, db: str) -> dict[str, Any]:
     asked = task.dataset("test", run.config, model.tokenizer)
     found = answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams=0)
     right = [one.right for one in found]
+    baseline = Frequent(task.questions.splits["train"]).answers(asked.questions)
+    pairs = zip(baseline, asked.questions, strict=True)
     closed = [one.answer_type == "closed" for one in asked.questions]
     return {
         "right": [int(one) for one in right],
         "images": [image_of(one)[:16] for one in asked.questions],
         "closed": [int(one) for one in closed],
         "accuracy": float(np.mean(right)),
+        "ceiling": float(np.mean([one.known for one in found])),
+        "frequent": float(np.mean([exact(said, accepted(one.answer)) for said, one in pairs])),
     }

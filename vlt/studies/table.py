@@ -54,6 +54,7 @@ def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any
             "accuracy": float(np.mean(accuracies)),
             "sd": float(np.std(accuracies, ddof=1)) if len(some) > 1 else None,
             "accuracy_95": interval(means[name]),
+            **{name: some[0][name] for name in ("frequent", "ceiling") if name in some[0]},
             **_parts(some),
             **_took(some),
         }
@@ -116,6 +117,10 @@ def render(study: Study, data: str, result: Mapping[str, Any], quick: bool) -> I
     for name, arm in result.items():
         yield f"| {name} | " + " | ".join(_cells(arm)) + " |"
     yield ""
+    one = next(iter(result.values()))
+    if "frequent" in one:
+        yield f"Most frequent answer of each type: {100 * one['frequent']:.1f}; ceiling: {100 * one['ceiling']:.1f}."
+        yield ""
     yield from _verdicts(study, result)
 
 
@@ -133,7 +138,7 @@ def _cells(arm: Mapping[str, Any]) -> Iterator[str]:
     took = f"; then {arm['tune_steps']:.0f} of fine-tuning"
     if "pretrain_steps" in arm:
         steps, minutes = arm["pretrain_steps"], arm["pretrain_minutes"]
-        yield f"{steps:.0f} steps, {arm['pretrain_petaflops']:.2f} PFLOP, {minutes:.1f} min" + took
+        yield f"{steps:.0f} steps, {arm['pretrain_petaflops']:.2g} PFLOP, {minutes:.1f} min" + took
     else:
         yield "none" + took
     yield f"{arm['gap']:.3f}" if "gap" in arm else "-"

@@ -17,6 +17,7 @@ from vlt.metrics.answers import accepted
 from vlt.pack import CAPTIONS, Pack
 from vlt.text import Tokenizer
 
+NO_IMAGE = "its image is not here"
 SAMPLE = "sample-truth"  # asks about synthetic images
 PROTOCOLS = ("official", "image-disjoint")
 VAL_SHARE, TEST_SHARE = 0.1, 0.15  # of the images, where a set does not say
@@ -95,9 +96,11 @@ def question_set(
         splits, leaking = _without_leaks(splits)
         left_out |= {"image of another language's test": leaking} if leaking else {}
     if not splits["train"]:
-        first = next(iter(left_out.items()), None)
-        why = f": {len(first[1])} are left out, {first[0]}, the first {first[1][0]}" if first else ""
-        raise UserError(f"{source}: no training question is left{why}; import the set with its images")
+        most = max(left_out.items(), key=lambda one: len(one[1]), default=None)
+        why = f": {len(most[1])} are left out, {most[0]}, the first {most[1][0]}" if most else ""
+        lacks = most is not None and most[0] == NO_IMAGE
+        what = "import the set with its images, or give --blind" if lacks else "import a set that has a train split"
+        raise UserError(f"{source}: no training question is left{why}; {what}")
     return QuestionSet(source, protocol, language, database(db), splits, left_out, blank)
 
 
@@ -110,7 +113,7 @@ def _usable(asked: Iterable[Question], blank: bool) -> tuple[list[Question], dic
             without_image.append(one.upstream_id)
         else:
             kept.append(one)
-    told = {"no answer": tuple(without_answer), "its image is not here": tuple(without_image)}
+    told = {"no answer": tuple(without_answer), NO_IMAGE: tuple(without_image)}
     return kept, {why: ids for why, ids in told.items() if ids}
 
 
@@ -151,8 +154,25 @@ def _without_leaks(splits: Mapping[str, Sequence[Question]]) -> tuple[dict[str, 
     return kept, gone
 
 
+class Leak(UserError):
+    """A model would be tested on what it learnt from."""
+
+
+def refuse_learnt(asked: QuestionSet, before: QuestionSet, run: str) -> None:
+    """Leak where a run was fine-tuned on test questions, or, under image-disjoint, on their images."""
+    learnt = [one for name in ("train", "val") for one in before.splits[name]]
+    told = {(one.source, one.upstream_id) for one in learnt}
+    seen = {image_of(one) for one in learnt} if asked.protocol == "image-disjoint" else set()
+    test = asked.splits["test"]
+    if held := [one.upstream_id for one in test if (one.source, one.upstream_id) in told or image_of(one) in seen]:
+        raise Leak(
+            f"{run} was fine-tuned on {before.name}, which holds {len(held)} of the {len(test)} test questions of "
+            f"{asked.name} or their images, the first: {held[0]}. Begin with a run that was not"
+        )
+
+
 def refuse_tested(asked: QuestionSet, corpus: Version) -> None:
-    """UserError where a corpus teaches an image that is tested, by its bytes or by MedPix's name of it.
+    """Leak where a corpus teaches an image that is tested, by its bytes or by MedPix's name of it.
 
     `read.leaks` knows the official test sets; image-disjoint tests other images than they do. Names of samples tell
     nothing: two samples name different images alike.
@@ -165,7 +185,7 @@ def refuse_tested(asked: QuestionSet, corpus: Version) -> None:
         if pair.split != "test" and (pair.sha256 in tested or pair.upstream_name in names)
     ]
     if held:
-        raise UserError(
+        raise Leak(
             f"version {corpus.name} teaches {len(held)} images that {asked.name} tests, the first: {held[0]}. "
             f"Pre-train on one without them (build --exclude {asked.source}), or take the official protocol"
         )

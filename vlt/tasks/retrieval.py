@@ -260,7 +260,10 @@ def check(model: VLT, k: int, exact: bool) -> list[str]:
     if k < 1:
         raise UserError(f"k {k}: give 1 or more candidates to re-rank")
     if not {"itc", "itm"} & set(learned):
-        raise UserError(f"this model learned {', '.join(learned)}; retrieval needs itc or itm among its objectives")
+        raise UserError(
+            f"this model learned {', '.join(learned)}; retrieval needs itc or itm among its objectives: "
+            "python cli.py finetune retrieval --from RUN"
+        )
     if "itc" not in learned and not exact:
         raise UserError("this model learned no itc: only ITM ranks, over every image with every caption; give --exact")
     left_out = [] if "itc" in learned else ["no ITC ranking and nothing to re-rank: this model learned no itc"]

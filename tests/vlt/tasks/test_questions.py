@@ -52,6 +52,7 @@ def one(number, image, *, split="train", language="en", answer="yes", **more):
 @pytest.fixture
 def given(monkeypatch):
     """Puts questions in the place of a database's."""
+    monkeypatch.setattr(questions, "database", lambda db: db or "built.db")
     return lambda some: monkeypatch.setattr(questions, "read_questions", lambda *_: list(some))
 
 
