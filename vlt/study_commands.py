@@ -22,7 +22,13 @@ def _seeds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 @click.option("--preset", type=click.Choice(["full", "quick"]), default="full", show_default=True, help="quick: smoke.")
 @click.option("--db", metavar="DB", help="A corpus with its questions  [default: samples, made where they lack]")
 @click.option("--questions", metavar="SOURCE", help="With --db: an imported set  [default: vqa-rad]")
-@click.option("--protocol", type=click.Choice(["official", "image-disjoint"]), default="official", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["official", "image-disjoint"]),
+    default="official",
+    show_default=True,
+    help="The set's own splits, or its images shared out anew.",
+)
 @click.option("--seeds", callback=_seeds, metavar="1,2,...", help="Some of the study's, or others  [default: all]")
 @click.option("--arms", metavar="NAME,...", help="Some of the study's arms  [default: all]")
 @click.option("--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: by the model]")
