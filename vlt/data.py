@@ -84,6 +84,12 @@ class Batch:
         return replace(self.part(rank, world), peers=peers)
 
 
+def spaced(count: int, most: int | None) -> np.ndarray:
+    """Of `count` rows the numbers of `most` evenly spaced ones, int64; of all where they are no more."""
+    some = count if most is None else min(count, most)
+    return np.unique(np.linspace(0, count - 1, some).round().astype(np.int64))
+
+
 def to_say(batch: Batch) -> tuple[Tensor, Tensor]:
     """What LM learns to say and its labels, int64 (B, M) each: a caption, or a question's answer after the question."""
     if batch.said is None or batch.said_labels is None:

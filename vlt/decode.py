@@ -12,6 +12,7 @@ from corpus_db.read import UserError
 from vlt.attention import Cache
 from vlt.masks import text_mask
 from vlt.model import VLT
+from vlt.text import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class Generated(NamedTuple):
 
     ids: list[int]
     score: float
+
+
+def texts(
+    model: VLT, tokenizer: Tokenizer, image: Tensor, prompts: Sequence[Sequence[int]], search: Search
+) -> list[tuple[str, float]]:
+    """What follows a prompt about each image of tokens (I, N, width): words and score, as `generate` gives them."""
+    found = generate(Decoder(model, image), prompts, search, end=tokenizer.sep, banned=tokenizer.silent)
+    return [(tokenizer.decode(one.ids), one.score) for one in found]
 
 
 class Decoder:

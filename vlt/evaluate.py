@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from corpus_db.read import Question, UserError, version
 from vlt import attention_maps, predict, runs, tasks
-from vlt.data import CorpusDataset
+from vlt.data import CorpusDataset, spaced
 from vlt.decode import Search
 from vlt.metrics import report as report_table
 from vlt.metrics import vqa as vqa_table
@@ -21,8 +19,9 @@ from vlt.pack import pack, written
 from vlt.tasks import report as writing
 from vlt.tasks import retrieval as finding
 from vlt.tasks import vqa as answering
-from vlt.tune import TWIN
+from vlt.tasks.questions import QuestionDataset
 from vlt.tune import told as told_of_questions
+from vlt.tune import twin_of
 
 Say = Callable[[str], None]
 WORST = 50  # wrong answers that the model was surest of
@@ -37,7 +36,7 @@ class Evaluation:
     result: dict[str, Any]
 
 
-def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int = 0) -> Evaluation:
+def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Evaluation:
     """A run on the questions that it was fine-tuned for; its blind twin NAME-blind, where there is one, beside it.
 
     `maps`: of how many of the surest right and wrong answers to draw where the model looked.
@@ -45,8 +44,8 @@ def vqa(name: str, split: str, db: str | None, beams: int, say: Say, maps: int =
     run, model, task = _answering(name, db)
     if maps:
         attention_maps.check(model)
-    systems, found = _answers(run, model, task, split, beams)
     data = task.dataset(split, run.config, model.tokenizer)
+    systems, found = _answers(model, task, data, beams)
     asked = data.questions
     twin, blind = _twin(run, db, task, split, beams)
     if blind is not None:
@@ -88,7 +87,7 @@ def _twin(
     run: runs.Run, db: str | None, task: answering.Answering, split: str, beams: int
 ) -> tuple[str, Sequence[str] | None]:
     """What the run's blind twin answers; where there is none that fits, None and a line that says so."""
-    folder = run.folder.with_name(f"{run.folder.name}{TWIN}")
+    folder = twin_of(run)
     if not (folder / "config.json").is_file():
         return (
             f"no twin without the image to compare with: {folder} is not there (finetune vqa makes one by itself)",
@@ -99,7 +98,8 @@ def _twin(
     other, model, its_task = _answering(str(folder), db)
     if other.config != run.config.changed(blind=True) or its_task.questions.sha256 != task.questions.sha256:
         return f"{folder}: no twin of {run.folder.name}: its settings or questions are others; not shown", None
-    return "", next(iter(_answers(other, model, its_task, split, beams)[0].values()))
+    data = its_task.dataset(split, other.config, model.tokenizer)
+    return "", next(iter(_answers(model, its_task, data, beams)[0].values()))
 
 
 def _left_out(split: Sequence[Question], asked: Sequence[Question]) -> list[str]:
@@ -135,15 +135,14 @@ def _answering(name: str, db: str | None) -> tuple[runs.Run, predict.Model, answ
 
 
 def _answers(
-    run: runs.Run, model: predict.Model, task: answering.Answering, split: str, beams: int
+    model: predict.Model, task: answering.Answering, asked: QuestionDataset, beams: int
 ) -> tuple[dict[str, Sequence[str]], list[answering.Answered]]:
     """What a model answers, by way of answering, and its answers themselves."""
-    asked = task.dataset(split, run.config, model.tokenizer)
     found = answering.answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams)
     systems: dict[str, Sequence[str]] = {}
-    if "answer" in run.config.objectives:
+    if "answer" in model.config.objectives:
         systems["chosen"] = [one.output for one in found]
-    if "lm" in run.config.objectives:
+    if "lm" in model.config.objectives:
         systems["written"] = [one.said or "" for one in found]
     return systems, found
 
@@ -153,7 +152,8 @@ def retrieval(
 ) -> Evaluation:
     """A run on the pairs of a version's split: the version that it learned from first, unless another is named."""
     run, model = runs.open_run(name), predict.load(name)
-    data, shown = dataset(run, model, split, corpus, db, say)
+    found, (data,) = _datasets(run, model, [split], corpus, db, say)
+    shown = f"{found}:{split}"
     tuned = run.config.task == "retrieval"
     result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
     result = {"task": "retrieval", "run": run.folder.name, "version": shown} | result
@@ -187,9 +187,8 @@ def report(
             f"{run.folder}: it did not learn to write (lm); make a run that does with: "
             f"python cli.py finetune report --from {run.folder.name}"
         )
-    data, shown = dataset(run, model, split, corpus, db, say)
-    training, validation = (dataset(run, model, part, corpus, db, say)[0] for part in ("train", "val"))
-    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), limit or len(data))).round().astype(np.int64))
+    found, (data, training, validation) = _datasets(run, model, [split, "train", "val"], corpus, db, say)
+    shown, rows = f"{found}:{split}", spaced(len(data), limit)
     pairs = [data.pairs[row] for row in rows]
     say(f"writing about {len(rows)} images")
     texts = [pair.caption for pair in training.pairs]
@@ -217,10 +216,10 @@ def report(
     return Evaluation(_kept(run, _named("report", split, corpus, limit), result, lines, told), lines, result)
 
 
-def dataset(
-    run: runs.Run, model: predict.Model, split: str, corpus: str | None, db: str | None, say: Say
-) -> tuple[CorpusDataset, str]:
-    """A split of the version that is named, or that a run learned from first, as its model reads it."""
+def _datasets(
+    run: runs.Run, model: predict.Model, splits: Sequence[str], corpus: str | None, db: str | None, say: Say
+) -> tuple[str, list[CorpusDataset]]:
+    """Splits of the version that is named, or that a run learned from first, as its model reads them; its name."""
     first = run.corpora[0]
     if corpus is None and "questions" in first:
         raise UserError(f"{run.folder}: it learned from questions; name a version: --corpus VERSION")
@@ -228,7 +227,7 @@ def dataset(
     config = run.config
     packed = pack(found, config.image_size, say=say)
     sizes: dict[str, Any] = {"channels": config.channels, "max_tokens": config.max_tokens}
-    return CorpusDataset(found, packed, model.tokenizer, split, **sizes), f"{found.name}:{split}"
+    return found.name, [CorpusDataset(found, packed, model.tokenizer, split, **sizes) for split in splits]
 
 
 def _named(task: str, split: str, corpus: str | None, limit: int | None) -> str:

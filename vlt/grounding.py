@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlt.data import UNSCORED, Batch, CorpusDataset
-from vlt.model import VLT
+from vlt.data import UNSCORED, Batch, CorpusDataset, spaced
+from vlt.model import VLT, evaluating
 from vlt.objectives import NEGATIVE_KEYS, hide
 from vlt.text import Tokenizer
 from vlt.words import WordClass
@@ -45,20 +45,18 @@ def evaluate(
     model: VLT, data: CorpusDataset, tokenizer: Tokenizer, device: torch.device, batch_size: int = 64
 ) -> dict[str, float]:
     """Scores of a model on a split, by name; those of objectives that it did not learn are left out."""
-    was_training = model.training
-    model.eval()
-    seen = _see(model, data, device, batch_size)
     scores: dict[str, float] = {}
-    if {"mlm", "lm"} & set(model.config.objectives):
-        scores |= _gaps(model, seen, tokenizer, device)
-    if "itm" in model.config.objectives:
-        scores |= _matching(model, seen, data.signatures, device)
-    model.train(was_training)
+    with evaluating(model):
+        seen = _see(model, data, device, batch_size)
+        if {"mlm", "lm"} & set(model.config.objectives):
+            scores |= _gaps(model, seen, tokenizer, device)
+        if "itm" in model.config.objectives:
+            scores |= _matching(model, seen, data.signatures, device)
     return scores
 
 
 def _see(model: VLT, data: CorpusDataset, device: torch.device, batch_size: int) -> _Seen:
-    rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), LIMIT)).round().astype(np.int64))
+    rows = spaced(len(data), LIMIT)
     batches = [data.batch(rows[first : first + batch_size]) for first in range(0, len(rows), batch_size)]
     images = torch.cat([model.encode_image(batch.images.to(device)) for batch in batches])
     ids = {key: np.concatenate([getattr(batch, key).numpy() for batch in batches]) for key in (*NEGATIVE_KEYS, "kind")}

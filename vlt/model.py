@@ -3,6 +3,8 @@
 After Xu et al., "Multi-modal Pre-training for Medical Vision-language Understanding and Generation" (arXiv 2306.06494).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -15,6 +17,17 @@ from vlt.config import Config
 from vlt.masks import merged_mask, text_mask
 from vlt.norm import BatchNorm
 from vlt.text import TextEncoder
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; then in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 class Fused(NamedTuple):

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from corpus_db.read import UserError
 from corpus_db.read import image as read_image
-from vlt import runs
+from vlt import decode, runs
 from vlt.config import Config
-from vlt.decode import Decoder, Sampling, Search, generate
+from vlt.decode import Sampling, Search
 from vlt.model import VLT
 from vlt.pack import letterbox, written
 from vlt.text import Tokenizer
@@ -230,9 +230,7 @@ class Model:
     def _continued(self, image: Tensor, prompts: list[list[int]], search: Search) -> list[str]:
         """What follows a prompt, for each of the images whose tokens are given (B, N, width)."""
         self._needs("lm")
-        names = self.tokenizer
-        found = generate(Decoder(self.vlt, image), prompts, search, end=names.sep, banned=names.silent)
-        return [names.decode(one.ids) for one in found]
+        return [text for text, _ in decode.texts(self.vlt, self.tokenizer, image, prompts, search)]
 
     def _likelihood(self, image: Tensor, prompt: list[int], choice: str) -> float:
         """The mean log-probability of a choice's tokens after the prompt."""

@@ -73,9 +73,14 @@ def resume(name: str, given: dict[str, Any], db: str | None, processes: int | No
     return start.resume(name, given, db, processes, say) or _twin(run, db, processes, say)
 
 
+def twin_of(run: runs.Run) -> Path:
+    """The folder of a run's twin, where it has one."""
+    return run.folder.with_name(f"{run.folder.name}{TWIN}")
+
+
 def _twin(run: runs.Run, db: str | None, processes: int | None, say: Say) -> int:
     """Train a run's twin to its end, where it has one that is not."""
-    twin = run.folder.with_name(f"{run.folder.name}{TWIN}")
+    twin = twin_of(run)
     if not (twin / "config.json").is_file() or (twin / predict.FILE).is_file():
         return 0
     say("its twin without images:")
@@ -122,9 +127,7 @@ def _task(
         say(line)
     if origin != SCRATCH:
         _refuse_leaks(asked, origin, db, say)
-    # those of the validation part are of the official training questions, too
-    learnt = (*asked.splits["train"], *asked.splits["val"])
-    answers = questions.vocabulary_of(learnt) if "answer" in config.objectives else []
+    answers = asked.answers if "answer" in config.objectives else []
     tokenizer = source.tokenizer if source else _words(asked, config, data, db)
     return Answering(asked, answers), [asked], tokenizer
 

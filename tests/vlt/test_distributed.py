@@ -1,19 +1,13 @@
 """Two processes joined by Gloo, each with half of every batch, beside one that has it whole."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from tests.vlt import corpus
+from tests.vlt.joined import on_ranks
 from vlt.tasks.pretraining import pretrain
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -23,28 +17,6 @@ def place(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def on_ranks(trained, world=2):
-    """Train the runs in joined processes, as torchrun would start them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
-    command = [sys.executable, "-m", "tests.vlt.corpus", *(str(run.folder) for run in trained)]
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(world)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * world, "\n".join(said)
-    return said
 
 
 def losses(run):

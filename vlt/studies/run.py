@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,14 @@ import numpy as np
 from corpus_db.read import UserError, version
 from vlt import device, predict, runs, start, tune
 from vlt.config import Config
+from vlt.data import Batches
 from vlt.log import step_flops
 from vlt.metrics.answers import accepted, exact
 from vlt.pack import written
 from vlt.studies import MAIN, PRESETS, Arm, Study
 from vlt.tasks.base import Task
 from vlt.tasks.pretraining import Pretraining
-from vlt.tasks.questions import QuestionSet, image_of, question_set, refuse_tested, vocabulary_of
+from vlt.tasks.questions import QuestionSet, image_of, question_set, refuse_tested
 from vlt.tasks.vqa import Answering, Frequent, answered
 from vlt.text import Tokenizer
 from vlt.train import Training
@@ -110,7 +111,7 @@ class Runner:
         name = _shared("tuned", config, task, tokenizer, origin)
         weights = {"run": str(predict.file_of(origin).resolve()) if origin else None}
         seconds = self._trained(name, config, [self.questions], tokenizer, weights, task)
-        scores = _tested(name, task, self.data.databases[MAIN])
+        scores = _tested(name, task)
         tuned = {"run": name, "steps": _steps(name), "seconds": seconds}
         return {"arm": arm.name, "seed": seed, "pretrain": told, "tune": tuned, **scores}
 
@@ -150,8 +151,7 @@ class Runner:
         given = {**self.budget["tune"], **(arm.model if source is None else {}), **arm.tune, "seed": seed}
         config = tune.settings("vqa", source.config if source else None, given)
         tokenizer = source.tokenizer if source else start.vocabulary([self.corpora[MAIN]], config)
-        learnt = (*self.questions.splits["train"], *self.questions.splits["val"])
-        return config, Answering(self.questions, vocabulary_of(learnt)), tokenizer
+        return config, Answering(self.questions, self.questions.answers), tokenizer
 
     def _trained(
         self,
@@ -179,13 +179,13 @@ class Runner:
 
     def _seconds(self, config: Config, task: Task, tokenizer: Tokenizer) -> float:
         """Of a step, the median of some, on this machine as it is now."""
+        training, batches = _begun(config, task, tokenizer)
         taken = []
-        for number, step in enumerate(_stepping(config, task, tokenizer)):
+        for number in range(WARM + TIMED):
+            parts = [part.to(training.place.device) for part in batches.batch(number)]
             begun = time.perf_counter()
-            step()
+            training.step(parts, number)
             taken.append(time.perf_counter() - begun)
-            if number == WARM + TIMED:
-                break
         return float(np.median(taken[WARM:]))
 
 
@@ -220,29 +220,18 @@ def _steps(name: str) -> int:
 
 def _flops(config: Config, task: Task, tokenizer: Tokenizer) -> float:
     """Operations of a step."""
+    training, batches = _begun(config, task, tokenizer)
+    return step_flops(training.objectives, [part.to(training.place.device) for part in batches.batch(0)])
+
+
+def _begun(config: Config, task: Task, tokenizer: Tokenizer) -> tuple[Training, Batches]:
+    """A training that is measured and thrown away, and its batches."""
     place = device.start()
-    training = Training(config, tokenizer, place, answers=len(task.answers))
-    parts = [part.to(place.device) for part in _batches(config, task, tokenizer).batch(0)]
-    return step_flops(training.objectives, parts)
+    batches, _ = task.data(config, tokenizer, lambda line: None, place)
+    return Training(config, tokenizer, place, answers=len(task.answers)), batches
 
 
-def _batches(config: Config, task: Task, tokenizer: Tokenizer) -> Any:
-    return task.data(config, tokenizer, lambda line: None, device.start())[0]
-
-
-def _stepping(config: Config, task: Task, tokenizer: Tokenizer) -> Iterator[Callable[[], Any]]:
-    """Steps of a training that is thrown away."""
-    place = device.start()
-    training = Training(config, tokenizer, place, answers=len(task.answers))
-    batches = _batches(config, task, tokenizer)
-    number = 0
-    while True:
-        parts = [part.to(place.device) for part in batches.batch(number)]
-        yield lambda parts=parts, number=number: training.step(parts, number)  # type: ignore[misc]
-        number += 1
-
-
-def _tested(name: str, task: Answering, db: str) -> dict[str, Any]:
+def _tested(name: str, task: Answering) -> dict[str, Any]:
     """Exact match on the test questions: which were right, and the image of each."""
     model, run = predict.load(name), runs.open_run(name)
     asked = task.dataset("test", run.config, model.tokenizer)

@@ -55,6 +55,11 @@ class QuestionSet:
         asked = (one for questions in self.splits.values() for one in questions)
         return {one.image_sha256: one.image_path for one in asked if one.image_sha256 and one.image_path}
 
+    @property
+    def answers(self) -> list[str]:
+        """Those to choose from: of training and validation, which are both of an official training split."""
+        return vocabulary_of([*self.splits["train"], *self.splits["val"]])
+
     def told(self) -> dict[str, Any]:
         """As `runs.Corpus.told`, and what `again` reads it by."""
         which = {"source": self.source, "protocol": self.protocol, "language": self.language, "blank": self.blank}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vlt import decode
-from vlt.data import CorpusDataset
+from vlt.data import CorpusDataset, spaced
 from vlt.metrics import text as metrics
 from vlt.model import VLT
 from vlt.text import Tokenizer
@@ -24,10 +24,7 @@ def write(
     found: list[tuple[str, float]] = []
     for first in range(0, len(rows), AT_ONCE):
         image = model.encode_image(data.images(rows[first : first + AT_ONCE]).to(device))
-        prompts = [[tokenizer.cls]] * len(image)
-        decoder = decode.Decoder(model, image)
-        some = decode.generate(decoder, prompts, search, end=tokenizer.sep, banned=tokenizer.silent)
-        found += [(tokenizer.decode(one.ids), one.score) for one in some]
+        found += decode.texts(model, tokenizer, image, [[tokenizer.cls]] * len(image), search)
     return found
 
 
@@ -36,7 +33,7 @@ def constant(training: Sequence[str], validation: Sequence[str]) -> tuple[str, f
 
     All distinct texts are tried on LOOKED_AT evenly spaced validation texts, the SHORTLIST best of them on all.
     """
-    some = [validation[row] for row in _spaced(len(validation), LOOKED_AT)]
+    some = [validation[row] for row in spaced(len(validation), LOOKED_AT)]
     candidates = sorted(set(training))
     scores = [_bleu(text, some) for text in candidates]
     short = sorted(range(len(candidates)), key=lambda place: -scores[place])[:SHORTLIST]
@@ -49,10 +46,6 @@ def _bleu(text: str, references: Sequence[str]) -> float:
     said = dict.fromkeys(map(str, range(len(references))), text)
     counts = metrics.bleu_counts({key: [one] for key, one in zip(said, references, strict=True)}, said)
     return float(metrics.bleu(counts.sum(0))[3])
-
-
-def _spaced(count: int, most: int) -> np.ndarray:
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 @torch.no_grad()

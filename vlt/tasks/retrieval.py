@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from corpus_db.read import UserError
-from vlt.data import Batch, CorpusDataset
+from vlt.data import Batch, CorpusDataset, spaced
 from vlt.metrics import ranks
-from vlt.model import VLT
+from vlt.model import VLT, evaluating
 
 ROWS = 2048  # images whose similarities are computed in one matrix product
 BLOCK = 256  # queries that are placed in the pool at once: 8 bytes for each of their candidates
@@ -291,15 +291,10 @@ def evaluate(
     is only told. Raises UserError for what the model cannot be asked.
     """
     left_out = check(model, k, exact)
-    was_training, cost = model.training, Cost()
-    model.eval()
-    try:
-        count = min(len(dataset), limit or len(dataset))
-        rows = np.linspace(0, len(dataset) - 1, count).round().astype(np.int64)
+    cost, rows = Cost(), spaced(len(dataset), limit)
+    with evaluating(model):
         found = features(model, dataset, device, batch_size, rows=rows, cost=cost)
         scored = _scored(model, found, k, exact, batch_size, cost)
-    finally:
-        model.train(was_training)
     told = _told(found, scored, draws)
     names = {"split": dataset.pairs[0].split, "tuned": tuned, "k": k, "left_out": left_out}
     return names | told | {"cost": asdict(cost), "bytes": found.bytes, "best": _best(found, scored, rows)}

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from vlt.data import CorpusDataset
+from vlt.data import CorpusDataset, spaced
 from vlt.metrics import ranks
-from vlt.model import VLT
+from vlt.model import VLT, evaluating
 from vlt.objectives import Objectives
 from vlt.tasks import retrieval
 from vlt.tasks.base import OnCorpora
@@ -17,7 +17,7 @@ AT_ONCE = 64
 
 def _some(data: CorpusDataset) -> np.ndarray:
     """Its rows, or LIMIT evenly spaced ones."""
-    return np.unique(np.linspace(0, len(data) - 1, min(len(data), LIMIT)).round().astype(np.int64))
+    return spaced(len(data), LIMIT)
 
 
 class Retrieving(OnCorpora):
@@ -29,9 +29,8 @@ class Retrieving(OnCorpora):
         self, model: VLT, validation: CorpusDataset, tokenizer: Tokenizer, device: torch.device
     ) -> dict[str, float]:
         """Mean recall by the contrastive embeddings, own pairs alone."""
-        was_training = model.training
-        found = retrieval.features(model.eval(), validation, device, rows=_some(validation))
-        model.train(was_training)
+        with evaluating(model):
+            found = retrieval.features(model, validation, device, rows=_some(validation))
         similar = retrieval.search(found)
         scores: dict[str, float] = {}
         for way, short, scored in (("image_to_text", "i2t", similar), ("text_to_image", "t2i", similar.T)):
@@ -50,15 +49,13 @@ class Reporting(OnCorpora):
         self, model: VLT, validation: CorpusDataset, tokenizer: Tokenizer, device: torch.device
     ) -> dict[str, float]:
         """The mean log-probability of a token."""
-        was_training = model.training
-        model.eval()
         objective = Objectives(model, model.config)
         rows = _some(validation)
         summed, count, right = 0.0, 0, 0
-        for first in range(0, len(rows), AT_ONCE):
-            batch = validation.batch(rows[first : first + AT_ONCE]).to(device)
-            outcome = objective.captioning(batch, model.encode_image(batch.images))
-            asked = int(outcome.asked)
-            summed, count, right = summed + float(outcome.loss) * asked, count + asked, right + int(outcome.correct)
-        model.train(was_training)
+        with evaluating(model):
+            for first in range(0, len(rows), AT_ONCE):
+                batch = validation.batch(rows[first : first + AT_ONCE]).to(device)
+                outcome = objective.captioning(batch, model.encode_image(batch.images))
+                asked = int(outcome.asked)
+                summed, count, right = summed + float(outcome.loss) * asked, count + asked, right + int(outcome.correct)
         return {"likelihood": -summed / count, "words_right": right / count}

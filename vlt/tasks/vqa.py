@@ -16,7 +16,7 @@ from vlt.data import Batches
 from vlt.device import Place
 from vlt.metrics.answers import accepted, exact, kinds
 from vlt.metrics.vqa import Asked
-from vlt.model import VLT
+from vlt.model import VLT, evaluating
 from vlt.pack import Pack, pack_images
 from vlt.tasks.base import Say, Task, batches
 from vlt.tasks.questions import QuestionDataset, QuestionSet, image_of
@@ -70,9 +70,8 @@ class Answering(Task):
         self, model: VLT, validation: QuestionDataset, tokenizer: Tokenizer, device: torch.device
     ) -> dict[str, float]:
         """Exact match on all, closed and open questions."""
-        was_training = model.training
-        found = answered(model.eval(), validation, tokenizer, self.answers, device, beams=0)
-        model.train(was_training)
+        with evaluating(model):
+            found = answered(model, validation, tokenizer, self.answers, device, beams=0)
         hits = np.array([exact(one.output, accepted(one.truth)) for one in found])
         closed = np.array([asked.answer_type == "closed" for asked in validation.questions])
         scores = {"accuracy": hits, "closed": hits[closed], "open": hits[~closed]}
@@ -112,7 +111,7 @@ def answered(
     With `beams` 0 a model that has a classifier writes nothing.
     """
     chooses, writes = "answer" in model.config.objectives, "lm" in model.config.objectives
-    found = []
+    found, choices = [], set(answers)
     for first in range(0, len(asked), AT_ONCE):
         batch = asked.batch(np.arange(first, min(first + AT_ONCE, len(asked)))).to(device)
         image = model.encode_image(batch.images)
@@ -123,7 +122,7 @@ def answered(
             spoken, sure = said[place] if said else (None, 0.0)
             output, score = (answers[chosen[1][place]], chosen[0][place]) if chosen else (spoken or "", sure)
             right = accepted(question.answer)
-            known = bool(set(right) & set(answers))
+            known = not choices.isdisjoint(right)
             told = (question.upstream_id, question.image_name, question.question, question.answer)
             found.append(Answered(*told, output, float(score), spoken, known, exact(output, right)))
     return found
@@ -139,9 +138,7 @@ def _spoken(
     model: VLT, asked: Sequence[Question], image: Tensor, tokenizer: Tokenizer, beams: int
 ) -> list[tuple[str, float]]:
     prompts = [tokenizer.prompt(one.question, model.config.max_tokens) for one in asked]
-    search = decode.Search(beams)
-    found = decode.generate(decode.Decoder(model, image), prompts, search, end=tokenizer.sep, banned=tokenizer.silent)
-    return [(tokenizer.decode(one.ids), one.score) for one in found]
+    return decode.texts(model, tokenizer, image, prompts, decode.Search(beams))
 
 
 def described(question: Question) -> Asked:

@@ -1,7 +1,3 @@
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +8,7 @@ from torch.nn import functional as F
 
 from corpus_db.read import UserError
 from tests.vlt import asked, tiny
+from tests.vlt.joined import on_ranks
 from tests.vlt.tasks.test_questions import one
 from vlt import runs, tasks
 from vlt.augment import DRAWS
@@ -25,7 +22,6 @@ from vlt.tasks.vqa import Answering, Frequent, answered, described, outside
 from vlt.text import Tokenizer
 from vlt.train import Training, part_shares, train
 
-ROOT = Path(__file__).resolve().parents[3]
 CPU = Place(torch.device("cpu"))
 TRAIN, TEST = range(16), range(14, 20)
 
@@ -219,28 +215,6 @@ def test_the_parts_of_a_batch_teach_answers_as_the_whole_does(address, monkeypat
         assert (gradient - gradients[0]).norm() < 1e-4 * gradients[0].norm()
 
 
-def on_ranks(trained):
-    """Train the runs in two joined processes, as torchrun would start them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "tests.vlt.asked", *(str(run.folder) for run in trained)]
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
-    return said
-
-
 def losses(run):
     records = [record for record in run.records() if record["kind"] in ("train", "eval")]
     return [{name: value for name, value in one.items() if name.endswith(("_loss", "accuracy"))} for one in records]
@@ -257,7 +231,7 @@ def test_two_ranks_learn_answers_as_one_does(tmp_path, address):
         )
         train(alone[name], task, quiet)
         joined[name] = asked.begun(tmp_path, address, name, **same, **more)[0]
-    assert "on cpu x 2" in on_ranks(list(joined.values()))[0]
+    assert "on cpu x 2" in on_ranks(list(joined.values()), program="tests.vlt.asked")[0]
     for name, two in joined.items():
         for a, b in zip(losses(alone[name]), losses(two), strict=True):
             assert a.keys() == b.keys() and a == pytest.approx(b, rel=2e-4)
