@@ -166,7 +166,7 @@ def of_prediction(
     model: Model, picture: np.ndarray, said: str, question: str | None = None, choices: Sequence[str] = ()
 ) -> tuple[np.ndarray, Map]:
     """The pixels, uint8 (C, S, S), and the map of what `Model.caption` or `Model.answer` said."""
-    pixels = torch.from_numpy(model._pixels(picture))[None].to(model.device)
+    pixels = torch.from_numpy(model.pixels(picture))[None].to(model.device)
     texts = _captioned(model, said) if question is None else _answered(model, said, question, bool(choices))
     return pixels[0].cpu().numpy(), of_texts(model.vlt, _encoded(model, pixels), _on(texts, model.device))[0]
 
@@ -179,10 +179,10 @@ def _answered(model: Model, said: str, question: str, likeliest: bool) -> Reread
     """By the way that `Model.answer` takes; `likeliest`: of some choices."""
     names, longest = model.tokenizer, model.config.max_tokens
     if "[MASK]" in question:
-        tokens = _with_masks(question, names, longest)
+        tokens = model.with_masks(question)
         return Reread(tokens, tokens == names.mask, model.config.mask)
     if model.answers and not likeliest:
-        return classified(model._tokens([question])[0])
+        return classified(model.tokens([question])[0])
     ids = names.prompt(question, longest)
     return written_behind([ids if model.config.task == "vqa" else ids[:-1]], [said], names, longest)
 
@@ -201,14 +201,6 @@ def check(model: Model) -> None:
 
 def _on(texts: Reread, device: torch.device) -> Reread:
     return Reread(texts.tokens.to(device), texts.asked.to(device), texts.mask)
-
-
-def _with_masks(question: str, names: Tokenizer, max_tokens: int) -> Tensor:
-    """(1, L), each [MASK] of the text as the token."""
-    ids = [names.cls]
-    for number, piece in enumerate(question.split("[MASK]")):
-        ids += [names.mask] * bool(number) + names.encode(piece, max_tokens).ids[1:-1]
-    return torch.tensor([[*ids, names.sep]])
 
 
 def keep(

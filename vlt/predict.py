@@ -131,7 +131,7 @@ class Model:
             parts = [vlt.embed_image(self._image_tokens(part)) for part in _parts(images)]
             found["image"] = torch.cat(parts).float().cpu()
         if len(texts):
-            parts = [vlt.embed_text(vlt.encode_text(*self._tokens(part))) for part in _parts(texts)]
+            parts = [vlt.embed_text(vlt.encode_text(*self.tokens(part))) for part in _parts(texts)]
             found["text"] = torch.cat(parts).float().cpu()
         return found
 
@@ -175,7 +175,7 @@ class Model:
         if "[MASK]" in question:
             return self._filled(seen, question)
         if self.answers and not choices:
-            tokens, present = self._tokens([question])
+            tokens, present = self.tokens([question])
             logits = self.vlt.answer_logits(self.vlt.encode_text(tokens, present), seen, present)
             return self.answers[int(logits[0].argmax())]
         ids = self.tokenizer.prompt(question, self.config.max_tokens)
@@ -186,11 +186,11 @@ class Model:
         return self._continued(seen, [prompt], Search())[0]
 
     def _image_tokens(self, images: Sequence[Picture]) -> Tensor:
-        pixels = torch.stack([torch.from_numpy(self._pixels(image)) for image in images])  # B, C, S, S
+        pixels = torch.stack([torch.from_numpy(self.pixels(image)) for image in images])  # B, C, S, S
         return self.vlt.encode_image(pixels.to(self.device))
 
-    def _pixels(self, image: Picture) -> np.ndarray:
-        """uint8 (C, S, S), as `data.CorpusDataset` gives it."""
+    def pixels(self, image: Picture) -> np.ndarray:
+        """An image as the model sees it, uint8 (C, S, S), as `data.CorpusDataset` gives it."""
         if isinstance(image, Image.Image):
             file = io.BytesIO()
             image.save(file, "TIFF")  # lossless in every mode; read as a file is, deep and transparent ones too
@@ -206,11 +206,21 @@ class Model:
             return boxed.transpose(2, 0, 1).copy()
         return (boxed @ np.array([0.299, 0.587, 0.114], np.float32)).round().astype(np.uint8)[None]
 
-    def _tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Texts as the model reads them, int64 (B, L), and which of it is text and not padding, bool (B, L)."""
         encoded = self.tokenizer.encode_batch(texts, self.config.max_tokens)
         length = max(len(one.ids) for one in encoded)
         tokens = torch.tensor([one.ids + [self.tokenizer.pad] * (length - len(one.ids)) for one in encoded])
         return tokens.to(self.device), (tokens != self.tokenizer.pad).to(self.device)
+
+    def with_masks(self, question: str) -> Tensor:
+        """A question's tokens, int64 (1, L), each [MASK] of its text as the token; UserError where it is too long."""
+        ids = [self.tokenizer.cls]
+        for number, piece in enumerate(question.split("[MASK]")):
+            ids += [self.tokenizer.mask] * bool(number) + self.tokenizer.encode(piece, self.config.max_tokens).ids[1:-1]
+        if len(ids) >= self.config.max_tokens:
+            raise UserError(f"the question has {len(ids)} tokens; this model reads {self.config.max_tokens - 1}")
+        return torch.tensor([[*ids, self.tokenizer.sep]], device=self.device)
 
     def _needs(self, objective: str) -> None:
         if objective not in self.config.objectives:
@@ -245,13 +255,7 @@ class Model:
 
     def _filled(self, image: Tensor, question: str) -> str:
         self._needs("mlm")
-        pieces = question.split("[MASK]")
-        ids = [self.tokenizer.cls]
-        for number, piece in enumerate(pieces):
-            ids += [self.tokenizer.mask] * bool(number) + self.tokenizer.encode(piece, self.config.max_tokens).ids[1:-1]
-        if len(ids) >= self.config.max_tokens:
-            raise UserError(f"the question has {len(ids)} tokens; this model reads {self.config.max_tokens - 1}")
-        tokens = torch.tensor([[*ids, self.tokenizer.sep]], device=self.device)
+        tokens = self.with_masks(question)
         present = torch.ones_like(tokens, dtype=torch.bool)
         mask = self.config.mask
         fused = self.vlt.fuse(self.vlt.encode_text(tokens, present, mask), image, present, mask)
