@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
+from corpus_db.page import render as render_page
+from corpus_db.page import write as write_page
 from corpus_db.recent import data_folder, packs, recall
 from corpus_db.workers import mapped
 
@@ -33,7 +35,9 @@ __all__ = [
     "mapped",
     "packs",
     "questions",
+    "render_page",
     "version",
+    "write_page",
 ]
 RGC = "rgc"  # the name of all that was crawled of MedPix, among sources
 

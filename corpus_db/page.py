@@ -1,0 +1,63 @@
+"""Render a template as one self-contained HTML page, and write such a page whole or not at all."""
+
+import contextlib
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from corpus_db.errors import UserError
+
+# what HTML forbids, what UTF-8 cannot hold, what reverses the text that follows; joiners and marks of direction stay
+_HARMFUL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def render(template: str, package: str, **values: Any) -> str:
+    """`<package>/pages/<template>` as HTML, every value escaped; a value that the template lacks is an error.
+
+    A template may extend base.html and import macros.html, which lie in corpus_db/pages. Characters that would break a
+    page (controls, lone surrogates, overrides of direction) become visible escapes.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    pages = ChoiceLoader([PackageLoader(package, "pages"), PackageLoader("corpus_db", "pages")])
+    environment = Environment(
+        loader=pages,
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _harmless(value: Any) -> Any:
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+
+
+def write(path: str | os.PathLike[str], page: str) -> int:
+    """Write a page to a file, whole or not at all; its size in bytes. Raises UserError naming the file."""
+    target, body = Path(path), page.encode("utf-8")
+    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.part")
+    try:
+        if target.is_dir():
+            raise UserError(f"{path}: a folder; give the page a file name")
+        try:
+            with open(temporary, "xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot write it ({error.strerror}); give another place with -o") from error
+    return len(body)
