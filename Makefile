@@ -36,7 +36,7 @@ $(PY):
 
 # Resolve pyproject.toml anew (on the oldest Python, whose pins the newer ones can install as well).
 lock: | $(PY)
-	$(PY) -m pip install -q packaging && $(PY) -m pip install -q --dry-run --ignore-installed --report .venv/report.json '.[postgres,dev]'
+	$(PY) -m pip install -q packaging && $(PY) -m pip install -q --dry-run --ignore-installed --report .venv/report.json '.[postgres,dicom,parquet,readers,browse,dev]'
 	$(PY) tools/lock.py .venv/report.json > requirements.new && mv requirements.new requirements.lock
 
 clean:  # never data/ or runs/
