@@ -24,7 +24,7 @@ from vlt.tune import told as told_of_questions
 from vlt.tune import twin_of
 
 Say = Callable[[str], None]
-WORST = 50  # wrong answers that the model was surest of
+EXTREMES = 50  # wrong answers that the model was surest of; texts that are least and most like what they should be
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Eva
     truths = [said if one.right else accepted(one.truth)[0] for one, said in zip(found, outputs, strict=True)]
     _write(folder / "confusion.csv", _csv(vqa_table.confusion(truths, outputs)))
     wrong = sorted((one for one in found if not one.right), key=lambda one: -one.score)
-    _write(folder / "worst.jsonl", _json_lines(one.line() for one in wrong[:WORST]))
+    _write(folder / "worst.jsonl", _json_lines(one.line() for one in wrong[:EXTREMES]))
     if maps:
         where, drawn = attention_maps.keep(folder, model, data, found, maps)
         lines.append(f"{len(drawn)} attention maps in {where}")
@@ -202,18 +202,23 @@ def report(
     }
     ids = [pair.pair_id for pair in pairs]
     systems = {system: dict(zip(ids, said, strict=True)) for system, said in written_.items()}
-    table = report_table.score(
-        {pair.pair_id: [pair.caption] for pair in pairs}, systems, {pair.pair_id: pair.case_id for pair in pairs}
-    )
+    references = {pair.pair_id: [pair.caption] for pair in pairs}
+    table = report_table.score(references, systems, {pair.pair_id: pair.case_id for pair in pairs})
     constant = {"text": fixed, "BLEU-4 on val": on_validation}
     result = {"task": "report", "run": run.folder.name, "version": shown, "constant": constant} | table
     lines = [f"{run.folder.name} on {shown}, 95 % intervals by case:", "", *report_table.render(table)]
     lines.append(f"best constant, BLEU-4 {on_validation:.3f} on validation: {fixed}")
-    told = (
+    alike = writing.alike(written_["written"], [pair.caption for pair in pairs])
+    told = [
         {"id": pair.pair_id, "image": pair.image_path, "truth": pair.caption, "output": said, "score": sure}
-        for pair, (said, sure) in zip(pairs, texts_and_scores, strict=True)
-    )
-    return Evaluation(_kept(run, _named("report", split, corpus, limit), result, lines, told), lines, result)
+        | {"rouge_l": like}
+        for pair, (said, sure), like in zip(pairs, texts_and_scores, alike, strict=True)
+    ]
+    folder = _kept(run, _named("report", split, corpus, limit), result, lines, told)
+    for name, sign in (("worst", 1), ("best", -1)):
+        ordered = sorted(told, key=lambda one: (sign * one["rouge_l"], -one["score"]))
+        _write(folder / f"{name}.jsonl", _json_lines(ordered[:EXTREMES]))
+    return Evaluation(folder, lines, result)
 
 
 def _datasets(
@@ -239,12 +244,14 @@ def _named(task: str, split: str, corpus: str | None, limit: int | None) -> str:
 def _kept(
     run: runs.Run, name: str, result: dict[str, Any], lines: Iterable[str], predictions: Iterable[dict[str, Any]] = ()
 ) -> Path:
-    """Write result.json, table.md and predictions.jsonl into the run's evaluations/NAME; returns the folder."""
+    """Write result.json, table.md, predictions.jsonl and environment.json into evaluations/NAME; returns the folder."""
     folder = run.folder / "evaluations" / name
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "predictions.jsonl", _json_lines(predictions))
     _write(folder / "table.md", "\n".join(lines) + "\n")
     _write(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    made_by = runs.environment() | {"weights_sha256": predict.weights_sha256(run.folder / predict.FILE)}
+    _write(folder / "environment.json", json.dumps(made_by, indent=1) + "\n")
     return folder
 
 

@@ -70,6 +70,15 @@ def file_of(run: str | Path) -> Path:
     return found.folder / FILE
 
 
+def weights_sha256(path: Path) -> str | None:
+    """The hash of a model file's weights as its writer told it, without reading them; None where there is none."""
+    try:
+        with safe_open(path, "np") as file:
+            return (file.metadata() or {}).get("sha256")
+    except (OSError, SafetensorError):
+        return None
+
+
 def _read(path: Path) -> tuple[VLT, Tokenizer, list[str]]:
     """Of a file that anybody may have written: its tensors' shapes are checked before they take memory."""
     try:

@@ -9,11 +9,15 @@ import hashlib
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +29,8 @@ from vlt.text import Tokenizer
 RUNS = Path("runs")
 STUDIES = "studies"  # in it, the runs of studies
 ADVICE = "put it back from a copy, or begin another run"
+PACKAGES = ("numpy", "pillow", "safetensors")  # whose versions a run notes, beside those of torch
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 
 
 @dataclass(frozen=True)
@@ -215,7 +221,7 @@ def free_name(base: str) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What the run runs on."""
+    """What this process runs on, and the command that began it."""
     import torch
     import torchvision
 
@@ -223,16 +229,27 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
+        **{name: metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "command": _command(),
     }
     if commit := _commit():
         told["commit"] = commit
     if torch.cuda.is_available():
         told["cuda"] = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return told
+
+
+def _command() -> str:
+    """The command line of this process as a shell takes it, without an address's password."""
+    script, *words = sys.argv
+    begin = ["python", "cli.py"] if Path(script).name == "cli.py" else [script]
+    if count := os.environ.get("LOCAL_WORLD_SIZE"):
+        begin = ["torchrun", "--nproc-per-node", count, begin[-1]]
+    return _PASSWORD.sub(r"\1:***@", shlex.join([*begin, *words]))
 
 
 def _commit() -> str | None:

@@ -237,3 +237,25 @@ def test_curves_are_drawn_of_what_there_is(tmp_path):
     made = trained(tmp_path, "run", RECORDS)
     runs.draw_curves(made)
     assert (made.folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("argv", "count", "told"),
+    [
+        (["/a/cli.py", "pretrain", "--name", "two words"], None, "python cli.py pretrain --name 'two words'"),
+        (["cli.py", "pretrain"], "2", "torchrun --nproc-per-node 2 cli.py pretrain"),
+        (
+            ["cli.py", "pretrain", "--db", "postgresql://me:secret@host/db"],
+            None,
+            "python cli.py pretrain --db postgresql://me:***@host/db",
+        ),
+        (["/usr/bin/pytest", "-q"], None, "/usr/bin/pytest -q"),
+    ],
+)
+def test_a_run_notes_the_command_that_began_it_without_a_password(argv, count, told, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", argv)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if count:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", count)
+    noted = json.loads((trained(tmp_path, "first").folder / "environment.json").read_text())
+    assert noted["command"] == told and noted["numpy"]

@@ -13,7 +13,8 @@ import cli
 from corpus_db.read import UserError
 from tests.vlt import asked, corpus
 from vlt import evaluate, runs, start, tune
-from vlt.metrics import text
+from vlt.metrics import meteor
+from vlt.predict import weights_sha256
 from vlt.runs import Corpus
 from vlt.tasks.pretraining import pretrain
 from vlt.tasks.questions import question_set
@@ -51,7 +52,7 @@ def here(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("RGC_DATA", str(folder / "data"))
-        patch.setattr(text, "_no_meteor", lambda: "not asked for")
+        patch.setattr(meteor, "absent", lambda: "not asked for")
         for module in (tune, evaluate, start):
             patch.setattr(module, "version", lambda key, db: named(version, key))
         patch.setattr(start, "leaks", lambda version, db: {})
@@ -243,6 +244,13 @@ def test_reports_are_evaluated_beside_the_constant_and_the_nearest(here):
     kept = lines("runs/written/evaluations/report-test/predictions.jsonl")
     assert [one["truth"] for one in kept] == captions["test"]
     assert all({"image", "truth", "output", "score"} <= set(one) and one["score"] < 0 for one in kept)
+    alike = [one["rouge_l"] for one in kept]
+    assert sum(alike) / 4 == pytest.approx(result["systems"]["written"]["ROUGE-L"])
+    for name, backwards in (("worst", False), ("best", True)):
+        some = lines(f"runs/written/evaluations/report-test/{name}.jsonl")
+        assert [one["rouge_l"] for one in some] == sorted(alike, reverse=backwards)
+    noted = json.loads(Path("runs/written/evaluations/report-test/environment.json").read_text())
+    assert noted["weights_sha256"] == weights_sha256(Path("runs/written/model.safetensors")) and noted["torch"]
     shown = run("evaluate", "report", "--run", "written", "--beams", 1, "--limit", 3).stdout
     assert "| 3 pairs | written | best constant | of the nearest |" in shown and "| METEOR | absent |" in shown
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from pycocoevalcap.rouge.rouge import Rouge
 from torch import Tensor
 
 from vlt import decode
@@ -40,6 +41,12 @@ def constant(training: Sequence[str], validation: Sequence[str]) -> tuple[str, f
     whole = {place: _bleu(candidates[place], validation) for place in short}
     best = max(short, key=lambda place: (whole[place], -place))
     return candidates[best], whole[best]
+
+
+def alike(texts: Sequence[str], references: Sequence[str]) -> list[float]:
+    """How like each text is to its reference, 0 to 1: ROUGE-L as `metrics.text` has it."""
+    sides = [{row: [metrics.tokenise(text)] for row, text in enumerate(side)} for side in (references, texts)]
+    return [float(one) for one in Rouge().compute_score(*sides)[1]]
 
 
 def _bleu(text: str, references: Sequence[str]) -> float:
