@@ -37,6 +37,7 @@ from corpus_db.console import (
     show,
     writing,
 )
+from front import commands as beginning
 from rgc import commands as getting
 from vlt import commands as training
 from vlt import study_commands as studying
@@ -179,8 +180,9 @@ def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
     show(found if not as_json else vars(found), as_json, purging.render_purged)
 
 
-for _command in (*getting.COMMANDS, *keeping.COMMANDS, *training.COMMANDS, *tuning.COMMANDS, *studying.COMMANDS):
-    main.add_command(_command)
+for _part in (getting, keeping, training, tuning, studying, beginning):
+    for _command in _part.COMMANDS:
+        main.add_command(_command)
 
 if __name__ == "__main__":
     main(prog_name="python cli.py")
