@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vlt.metrics.intervals import cluster_sums
 from vlt.words import NORMAL, WordClass, classify, stem
 
 Finding = tuple[str, bool, str | None]  # its stem, True: present, False: denied, its side
@@ -120,6 +121,14 @@ def f1(references: Mapping[str, Sequence[str]], hypotheses: Mapping[str, str]) -
     """Precision, recall and F1 of the findings of all texts together (micro-averaged)."""
     agree, extra, missed = counts(references, hypotheses).sum(0).tolist()
     return ratios(agree, extra, missed)
+
+
+def resampled(rows: np.ndarray, clusters: Sequence[object]) -> dict[str, np.ndarray]:
+    """`ratios` of samples (draws,) of whole clusters (M,) of texts, from `counts` (M, 3); NaN where there is none."""
+    agree, extra, missed = cluster_sums(clusters, rows).T
+    with np.errstate(invalid="ignore"):
+        f1 = 2 * agree / (2 * agree + extra + missed)
+        return {"precision": agree / (agree + extra), "recall": agree / (agree + missed), "f1": f1}
 
 
 def _f1(row: tuple[int, int, int]) -> float:

@@ -43,3 +43,15 @@ def interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def shown(low_high: Sequence[float]) -> int:
+    """What the interval of a difference shows: 1 that it is above 0, -1 below; 0, where it holds 0, neither."""
+    low, high = low_high
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def difference(value: float, low_high: Sequence[float], digits: int) -> str:
+    """A difference in words: with its interval, and that none is shown where the interval holds 0."""
+    told, low, high = (f"{number:+.{digits}f}" for number in (value, *low_high))
+    return f"{told} [{low}, {high}]" + ("" if shown(low_high) else ": no difference is shown")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vlt.metrics import clinical, text
-from vlt.metrics.intervals import cluster_sums, interval
+from vlt.metrics.intervals import difference, interval
 
 CLINICAL = "clinical F1"
 METRICS = (*text.METRICS, CLINICAL)
@@ -22,9 +22,13 @@ def score(
     system's scores less each other's, on the same samples of cases. A metric that is absent here (METEOR without Java)
     is None. CIDEr's n-gram weights are those of all references in every sample.
     """
-    ids = list(references)
-    drawn = {name: _drawn(references, said, [clusters[key] for key in ids]) for name, said in systems.items()}
-    found: dict[str, Any] = {"pairs": len(ids), "systems": {}, "differences": {}}
+    said = [{key: one[key] if one[key].strip() else _NOTHING for key in references} for one in systems.values()]
+    grouped = [clusters[key] for key in references]
+    drawn = {
+        name: _drawn(scored, clinical.counts(references, texts), grouped)
+        for name, texts, scored in zip(systems, said, text.systems_scores(references, said), strict=True)
+    }
+    found: dict[str, Any] = {"pairs": len(references), "systems": {}, "differences": {}}
     first = next(iter(systems))
     for name, (values, samples) in drawn.items():
         told = {metric: values[metric] for metric in METRICS}
@@ -51,20 +55,12 @@ def _less(
 
 
 def _drawn(
-    references: Mapping[str, Sequence[str]], said: Mapping[str, str], clusters: Sequence[str]
+    scored: text.Scored, terms: np.ndarray, clusters: Sequence[str]
 ) -> tuple[dict[str, float | None], dict[str, np.ndarray]]:
-    """The scores of one system, and of each sample of clusters (draws,), by metric; METEOR is not resampled."""
-    said = {key: said[key] if said[key].strip() else _NOTHING for key in references}
-    scored = text.sentence_scores(references, said)
-    terms = clinical.counts(references, said)  # M, 3
-    columns = np.column_stack([scored.bleu, scored.rouge_l, scored.cider, terms, np.ones(len(said))])
-    totals = cluster_sums(clusters, columns)  # draws, 16
-    samples = dict(zip(text.BLEU, text.bleu(totals[:, :10]).T, strict=True))
-    samples |= {"ROUGE-L": totals[:, 10] / totals[:, 15], "CIDEr": totals[:, 11] / totals[:, 15]}
-    agree, extra, missed = totals[:, 12:15].T
-    samples[CLINICAL] = 2 * agree / np.maximum(2 * agree + extra + missed, 1)
-    whole = terms.sum(0)
-    f1 = clinical.ratios(*(int(count) for count in whole))["f1"]
+    """The scores of one system, and of each sample of clusters (draws,), by metric. `terms` (M, 3): clinical counts."""
+    f1 = clinical.ratios(*terms.sum(0).tolist())["f1"]
+    samples = text.resampled(scored, clusters)
+    samples[CLINICAL] = np.nan_to_num(clinical.resampled(terms, clusters)["f1"])
     return {**scored.values, CLINICAL: f1 or 0.0}, samples
 
 
@@ -78,10 +74,11 @@ def render(found: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     first = next(iter(systems))
     for name, differences in found["differences"].items():
-        parts = []
-        for metric in ("BLEU-4", "ROUGE-L", "CIDEr", CLINICAL):
-            low, high = differences[metric]["less_95"]
-            parts.append(f"{metric} {differences[metric]['less']:+.3f} [{low:+.3f}, {high:+.3f}]")
+        parts = [
+            f"{metric} {difference(told['less'], told['less_95'], digits=3)}"
+            for metric, told in differences.items()
+            if metric not in text.BLEU[:-1]
+        ]
         yield f"{first} less {name}: {'; '.join(parts)}"
 
 

@@ -7,28 +7,40 @@ from typing import Any
 
 from corpus_db.read import UserError
 from vlt.metrics import clinical, text
+from vlt.metrics.intervals import interval
 
 Texts = dict[str, list[str]]
 TERMS = {"precision": "clinical-term precision", "recall": "clinical-term recall", "f1": "clinical-term F1"}
 
 
 def score(references: Path, hypotheses: Path, raw: bool = False) -> dict[str, Any]:
-    """The scores of two files by name, None where there is none; `absent` says why. UserError names file and id."""
+    """The scores of two files by name, None where there is none; `absent` says why. UserError names file and id.
+
+    NAME_95 is the interval of a score, [low, high], by samples of ids; of one id there is none.
+    """
     told, said = read(references), single(hypotheses)
     text.check(told, said, (str(references), str(hypotheses)))
     found = text.sentence_scores(told, said, raw=raw)
-    terms = {TERMS[name]: value for name, value in clinical.f1(told, said).items()}
+    counts = clinical.counts(told, said)
+    terms = {TERMS[name]: value for name, value in clinical.ratios(*counts.sum(0).tolist()).items()}
     why = {name: "no finding word there" for name, value in terms.items() if value is None}
-    return {"pairs": len(said), **found.values, **terms, "absent": {**found.absent, **why}}
+    values = found.values | terms
+    spans = {}
+    if len(said) > 1:
+        samples = text.resampled(found, found.ids)
+        samples |= {TERMS[name]: some for name, some in clinical.resampled(counts, found.ids).items()}
+        spans = {f"{name}_95": interval(some) for name, some in samples.items() if values[name] is not None}
+    return {"pairs": len(said), **values, **spans, "absent": {**found.absent, **why}}
 
 
 def render(found: dict[str, Any]) -> Iterator[str]:
-    """`score` as a table, six digits after the point."""
-    names = [name for name in found if name != "absent"]
+    """`score` as a table, six digits after the point, with 95 % intervals."""
+    names = [name for name in found if name != "absent" and not name.endswith("_95")]
     for name in names:
-        value = found[name]
-        shown = f"absent ({found['absent'][name]})" if value is None else str(value)
-        yield f"{name.ljust(max(map(len, names)))}  {f'{value:.6f}' if isinstance(value, float) else shown}"
+        value, span = found[name], found.get(f"{name}_95")
+        told = f"absent ({found['absent'][name]})" if value is None else str(value)
+        told = f"{value:.6f}" if isinstance(value, float) else told
+        yield f"{name.ljust(max(map(len, names)))}  {told}" + (f"  [{span[0]:.3f}, {span[1]:.3f}]" if span else "")
 
 
 def read(path: Path) -> Texts:

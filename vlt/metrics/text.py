@@ -5,27 +5,21 @@ Sources: BLEU, Papineni et al., ACL 2002; ROUGE-L, Lin and Och, ACL 2004; CIDEr,
 """
 
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from threading import Timer
 from typing import NamedTuple
 
 import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.meteor import meteor as java_meteor
 from pycocoevalcap.rouge.rouge import Rouge
 
 from corpus_db.read import UserError
+from vlt.metrics import meteor
+from vlt.metrics.intervals import cluster_sums
 
 BLEU = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 METRICS = (*BLEU, "ROUGE-L", "CIDEr", "METEOR")
 ORDER = len(BLEU)
-START_SECONDS = 120  # that Java may take before the first text is scored; it reads 60 MB of paraphrases
-TEXT_SECONDS = 1  # and for each text
 
 _MARKS = r".,;:!?()\[\]{}\"“”…\u2013\u2014"
 _WORD = re.compile(rf"(?:[^\s{_MARKS}']|(?<=\d)[.,:](?=\d)|(?<=\w)'(?=\w))+|[{_MARKS}']")
@@ -44,7 +38,7 @@ class Scored(NamedTuple):
     bleu: np.ndarray  # int64 (M, 10), what `bleu` is made of
     rouge_l: np.ndarray  # float64 (M,), whose mean is the whole's
     cider: np.ndarray  # float64 (M,), whose mean is the whole's; n-gram weights are those of all M texts' references
-    meteor: np.ndarray | None  # float64 (M,); the whole's is not their mean
+    meteor: np.ndarray | None  # float64 (M, 23), what `meteor.score` makes it of
 
 
 def tokenise(text: str) -> str:
@@ -68,17 +62,31 @@ def sentence_scores(references: References, hypotheses: Hypotheses, *, raw: bool
 
     UserError as `check` has it.
     """
-    check(references, hypotheses)
+    return systems_scores(references, [hypotheses], raw=raw)[0]
+
+
+def systems_scores(references: References, systems: Sequence[Hypotheses], *, raw: bool = False) -> list[Scored]:
+    """`sentence_scores` of several systems' hypotheses, at one start of Java."""
+    for hypotheses in systems:
+        check(references, hypotheses)
     prepare = _storable if raw else tokenise
-    told = {key: [prepare(text) for text in references[key]] for key in hypotheses}
-    said = {key: [prepare(text)] for key, text in hypotheses.items()}
+    told = {key: [prepare(text) for text in texts] for key, texts in references.items()}
+    said = [{key: [prepare(text)] for key, text in hypotheses.items()} for hypotheses in systems]
+    rows, why = meteor.counted([(told[key], text) for one in said for key, (text,) in one.items()])
+    each = [None] * len(said) if rows is None else np.split(rows, len(said))
+    return [_scored({key: told[key] for key in one}, one, some, why) for one, some in zip(said, each, strict=True)]
+
+
+def _scored(
+    told: dict[str, list[str]], said: dict[str, list[str]], meteor_each: np.ndarray | None, why: str | None
+) -> Scored:
     precision, counts = _bleu(told, said)
     rouge, rouge_each = Rouge().compute_score(told, said)
     cider, cider_each = Cider().compute_score(told, said)
-    meteor, meteor_each, why = _meteor(told, said)
+    whole = None if meteor_each is None else float(meteor.score(meteor_each.sum(0)))
     values = {**dict(zip(BLEU, precision, strict=True)), "ROUGE-L": float(rouge), "CIDEr": float(cider)}
     absent = {"METEOR": why} if why else {}
-    return Scored(tuple(said), {**values, "METEOR": meteor}, absent, counts, rouge_each, cider_each, meteor_each)
+    return Scored(tuple(said), {**values, "METEOR": whole}, absent, counts, rouge_each, cider_each, meteor_each)
 
 
 def check(
@@ -114,6 +122,19 @@ def bleu(counts: np.ndarray) -> np.ndarray:
     return precision * np.exp(np.minimum(1 - 1 / ratio, 0))[..., None]
 
 
+def resampled(scored: Scored, clusters: Sequence[object]) -> dict[str, np.ndarray]:
+    """Scores of samples (draws,) of whole clusters (M,) of texts, by what of METRICS was measured.
+
+    CIDEr's n-gram weights are those of all references in every sample.
+    """
+    columns = [scored.bleu, scored.rouge_l, scored.cider, np.ones(len(clusters))]
+    columns += [] if scored.meteor is None else [scored.meteor]
+    totals = cluster_sums(clusters, np.column_stack(columns))  # draws, 13 or 36
+    samples = dict(zip(BLEU, bleu(totals[:, :10]).T, strict=True))
+    samples |= {"ROUGE-L": totals[:, 10] / totals[:, 12], "CIDEr": totals[:, 11] / totals[:, 12]}
+    return samples | ({} if scored.meteor is None else {"METEOR": meteor.score(totals[:, 13:])})
+
+
 def bleu_counts(references: References, hypotheses: Hypotheses) -> np.ndarray:
     """Rows (M, 10) of `Scored.bleu` alone, in the order of the hypotheses."""
     told = {key: [tokenise(text) for text in references[key]] for key in hypotheses}
@@ -131,59 +152,6 @@ def _bleu(told: dict[str, list[str]], said: dict[str, list[str]]) -> tuple[list[
         _, nearest = min((abs(length - words), length) for length in one["reflen"])
         rows.append([*one["correct"], *one["guess"], words, nearest])
     return scorer.compute_score(option="closest", verbose=0)[0], np.array(rows, np.int64)
-
-
-def _meteor(
-    told: dict[str, list[str]], said: dict[str, list[str]]
-) -> tuple[float | None, np.ndarray | None, str | None]:
-    """METEOR of the whole and of each text (M,), or None, None and why not."""
-    if why := _no_meteor():
-        return None, None, why
-    told, said = ({key: [*map(_one_line, texts)] for key, texts in side.items()} for side in (told, said))
-    scorer = java_meteor.Meteor()
-    process = scorer.meteor_p
-    limit = Timer(START_SECONDS + TEXT_SECONDS * len(said), process.kill)  # the scorer waits for an answer for ever
-    limit.start()
-    try:
-        whole, each = scorer.compute_score(told, said)
-        return whole, np.array(each), None
-    except (OSError, ValueError):  # what it says where an answer is missing, or none
-        if scorer.lock.locked():
-            scorer.lock.release()  # else the scorer waits for it when it is deleted
-        process.kill()
-        said_last = process.stderr.read().decode(errors="replace").strip().splitlines()[-1:] or ["no answer"]
-        return None, None, f"Java failed: {said_last[0]}"
-    finally:
-        limit.cancel()
-        _end(process)
-
-
-def _no_meteor() -> str | None:
-    """Why METEOR cannot be measured here; None where it can."""
-    if not Path(java_meteor.__file__).with_name(java_meteor.METEOR_JAR).is_file():
-        return f"no {java_meteor.METEOR_JAR} in pycocoevalcap"
-    java = shutil.which("java")
-    if java is None:
-        return "no Java"
-    try:  # macOS has a `java` that only says that there is none
-        done = subprocess.run([java, "-version"], capture_output=True, timeout=START_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"Java does not run: {error}"
-    return f"Java does not run: exit code {done.returncode}" if done.returncode else None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe:
-            with suppress(OSError):  # what was not yet written has no reader any more
-                pipe.close()
-    process.wait()
-
-
-def _one_line(text: str) -> str:
-    """A text that cannot break METEOR's protocol of one line a text, `|||` between texts."""
-    return " ".join(text.replace("|||", "| | |").split())
 
 
 def _storable(text: str) -> str:

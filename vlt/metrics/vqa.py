@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vlt.metrics.answers import exact, token_f1
-from vlt.metrics.intervals import interval, resampled
+from vlt.metrics.intervals import difference, interval, resampled
 
 OVERALL = "overall"
 
@@ -72,8 +72,8 @@ def _told(values: np.ndarray, means: np.ndarray) -> dict[str, Any]:
 
 
 def _difference(values: np.ndarray, means: np.ndarray, other: int) -> dict[str, Any]:
-    difference = float(values[0].mean() - values[other].mean())
-    return {"exact": difference, "exact_95": interval(means[:, 0] - means[:, other])}
+    less = float(values[0].mean() - values[other].mean())
+    return {"exact": less, "exact_95": interval(means[:, 0] - means[:, other])}
 
 
 def render(found: Mapping[str, Any]) -> Iterator[str]:
@@ -87,9 +87,8 @@ def render(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {name} | {group['questions']} | {group['images']} | {ceiling} | {' | '.join(cells)} |"
     yield ""
     for system, told in found[OVERALL]["differences"].items():
-        low, high = told["exact_95"]
-        verdict = "" if low > 0 or high < 0 else ": no difference is shown"
-        yield f"{systems[0]} less {system}: {100 * told['exact']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]{verdict}"
+        percent = [100 * value for value in told["exact_95"]]
+        yield f"{systems[0]} less {system}: {difference(100 * told['exact'], percent, digits=1)}"
 
 
 def _cell(told: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from corpus_db.read import UserError
-from vlt.metrics.intervals import interval, samples
+from vlt.metrics.intervals import interval, samples, shown
 from vlt.pack import written
 from vlt.studies import Study
 
@@ -147,8 +147,7 @@ def _cells(arm: Mapping[str, Any]) -> Iterator[str]:
 def _verdicts(study: Study, result: Mapping[str, Any]) -> Iterator[str]:
     for name, arm in result.items():
         if "difference" in arm:
-            low, high = arm["difference_95"]
-            how = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
+            how = ("not shown to differ from", "better than", "worse than")[shown(arm["difference_95"])]
             yield f"- {name} is {how} {study.baseline} ({len(arm['seeds'])} seeds)."
 
 

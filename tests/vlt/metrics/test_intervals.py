@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vlt.metrics.intervals import cluster_sums, interval, resampled
+from vlt.metrics.intervals import cluster_sums, difference, interval, resampled, shown
 
 
 def test_sums_and_means_are_those_of_a_naive_loop():
@@ -61,3 +61,18 @@ def test_the_same_samples_whatever_the_order_of_the_rows():
 def test_a_percentile_interval_is_numpys():
     samples = np.arange(101.0)
     assert interval(samples, 0.9) == pytest.approx((5.0, 95.0))
+
+
+@pytest.mark.parametrize(
+    ("span", "what", "told"),
+    [
+        ((0.1, 0.2), 1, "+0.15 [+0.10, +0.20]"),
+        ((-0.2, -0.1), -1, "+0.15 [-0.20, -0.10]"),
+        ((-0.1, 0.2), 0, "+0.15 [-0.10, +0.20]: no difference is shown"),
+        ((0.0, 0.2), 0, "+0.15 [+0.00, +0.20]: no difference is shown"),
+        ((float("nan"), float("nan")), 0, "+0.15 [+nan, +nan]: no difference is shown"),
+    ],
+)
+def test_a_difference_is_shown_where_its_interval_does_not_hold_nought(span, what, told):
+    assert shown(span) == what
+    assert difference(0.15, span, digits=2) == told

@@ -4,7 +4,7 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from vlt.metrics import clinical, text
+from vlt.metrics import clinical, meteor, text
 from vlt.metrics import report as table
 from vlt.metrics.report import CLINICAL, render, score
 
@@ -13,7 +13,7 @@ WORDS = ["no", "left", "right", "mass", "cyst", "effusion", "in", "the", "lung",
 
 @pytest.fixture(autouse=True)
 def no_java(monkeypatch):
-    monkeypatch.setattr(text, "_no_meteor", lambda: "not asked for")
+    monkeypatch.setattr(meteor, "absent", lambda: "not asked for")
 
 
 def texts(seed, count=12):
@@ -24,11 +24,17 @@ def texts(seed, count=12):
 REFERENCES = {f"p{number}": [one] for number, one in enumerate(texts(0))}
 MINE = {key: f"{one[0]} {more}" for (key, one), more in zip(REFERENCES.items(), texts(1), strict=True)}
 OTHER = dict(zip(REFERENCES, texts(2), strict=True))
+
 CASES = {key: f"c{min(number // 2, 3)}" for number, key in enumerate(REFERENCES)}
 
 
+def sampled(said):
+    scored = text.sentence_scores(REFERENCES, said)
+    return table._drawn(scored, clinical.counts(REFERENCES, said), list(CASES.values()))[1]
+
+
 def test_each_sample_of_cases_scores_as_its_texts_do_when_they_are_scored_anew():
-    _, samples = table._drawn(REFERENCES, MINE, list(CASES.values()))
+    samples = sampled(MINE)
     names = sorted(set(CASES.values()))
     times = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=2000)
     whole = Cider().compute_score(REFERENCES, {key: [one] for key, one in MINE.items()})[1]
@@ -59,7 +65,7 @@ def test_a_table_has_every_score_with_its_interval_and_paired_differences_from_t
     assert set(found["differences"]) == {"other"} and "METEOR" not in found["differences"]["other"]
     rouge = found["differences"]["other"]["ROUGE-L"]
     assert rouge["less"] == pytest.approx(mine["ROUGE-L"] - other["ROUGE-L"])
-    drawn = [table._drawn(REFERENCES, one, list(CASES.values()))[1]["ROUGE-L"] for one in (MINE, OTHER)]
+    drawn = [sampled(one)["ROUGE-L"] for one in (MINE, OTHER)]
     assert rouge["less_95"] == pytest.approx(np.quantile(drawn[0] - drawn[1], [0.025, 0.975]))
 
 
@@ -79,3 +85,22 @@ def test_the_rendered_table_says_what_is_absent_and_where_the_first_differs():
     assert lines[0] == "| 12 pairs | written | other |"
     assert "| METEOR | absent | absent |" in lines
     assert lines[-1].startswith("written less other: BLEU-4 +") and lines[-1].count("[") == 4
+    assert "no difference is shown" not in lines[-1]
+    same = list(render(score(REFERENCES, {"written": MINE, "again": dict(MINE)}, CASES)))[-1]
+    assert same.startswith("written less again: BLEU-4 +0.000 [+0.000, +0.000]: no difference is shown; ROUGE-L")
+    assert same.count("no difference is shown") == 4
+
+
+def test_meteor_has_its_interval_and_its_difference_where_it_was_measured(monkeypatch):
+    rows = np.zeros((2 * len(REFERENCES), meteor.COUNTS))
+    rows[:, :6] = [4, 4, 0, 0, 2, 2]  # words, and those that match
+    rows[:, 20:] = [1, 2, 2]
+    rows[: len(REFERENCES) : 2, 4:6] = 3  # the first system's, now and then, is better
+    monkeypatch.setattr(meteor, "counted", lambda pairs: (rows, None))
+    found = score(REFERENCES, {"written": MINE, "other": OTHER}, CASES)
+    told = found["systems"]["written"]
+    assert told["METEOR_95"][0] <= told["METEOR"] <= told["METEOR_95"][1]
+    less = found["differences"]["other"]["METEOR"]
+    assert less["less"] == pytest.approx(told["METEOR"] - found["systems"]["other"]["METEOR"]) and less["less"] > 0
+    *_, last = render(found)
+    assert last.count("[") == 5 and "; METEOR +" in last

@@ -1,12 +1,14 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import cli
 from corpus_db.read import UserError
-from vlt.metrics import text
-from vlt.metrics.score import read, single
+from vlt.metrics import meteor, text
+from vlt.metrics.score import TERMS, read, single
+from vlt.metrics.text import sentence_scores
 
 REFS = {"1": ["No effusion.", "No pleural effusion is seen."], "2": ["A mass in the left lung."]}
 HYPS = {"1": "no effusion", "2": ["a mass in the right lung"]}
@@ -14,7 +16,7 @@ HYPS = {"1": "no effusion", "2": ["a mass in the right lung"]}
 
 @pytest.fixture(autouse=True)
 def no_java(monkeypatch):
-    monkeypatch.setattr(text, "_no_meteor", lambda: "no Java")
+    monkeypatch.setattr(meteor, "absent", lambda: "no Java")
 
 
 @pytest.fixture
@@ -45,7 +47,19 @@ def test_the_table_has_six_digits_and_names_what_is_absent(files):
     lines = run(*files()).stdout.splitlines()
     assert lines[0].split() == ["pairs", "2"]
     assert "METEOR                   absent (no Java)" in lines
-    assert "clinical-term F1         0.500000" in lines
+    assert "clinical-term F1         0.500000  [0.000, 1.000]" in lines
+
+
+def test_scores_have_intervals_by_samples_of_ids_and_one_id_has_none(files):
+    paths = files(REFS | {"3": ["a cyst"]}, HYPS | {"3": "a cyst in the kidney"})
+    found = json.loads(run(*paths, "--json").stdout)
+    names = [name for name in (*text.METRICS, *TERMS.values()) if found[name] is not None]
+    assert len(names) == 9 and {name for name in found if name.endswith("_95")} == {f"{name}_95" for name in names}
+    assert all(found[f"{name}_95"][0] <= found[name] <= found[f"{name}_95"][1] for name in names)
+    each = sentence_scores(read(Path(paths[0])), single(Path(paths[1]))).rouge_l
+    assert found["ROUGE-L_95"] == pytest.approx([each.min(), each.max()])  # of 3, one thrice is 1 sample in 27
+    alone = run(*files({"1": "no mass"}, {"1": "no mass"})).stdout
+    assert "[" not in alone
 
 
 def test_texts_without_a_finding_have_no_clinical_score(files):

@@ -1,7 +1,5 @@
 import json
 import os
-import shutil
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +7,11 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 
 from corpus_db.read import UserError
-from vlt.metrics import text
+from vlt.metrics import meteor
 from vlt.metrics.text import BLEU, METRICS, bleu, scores, sentence_scores, tokenise
 
 REAL = pytest.mark.skipif("RGC_REAL_DATA" not in os.environ, reason="RGC_REAL_DATA is not set: no published scores")
-NO_METEOR = text._no_meteor
-JAVA = pytest.mark.skipif(shutil.which("java") is None, reason="no Java: no METEOR")
+WITH_JAVA = meteor.absent
 CAT = {"a": ["the cat is on the mat"]}, {"a": "the cat sat on the mat"}
 SHORT = {"a": ["the cat sat down"]}, {"a": "the cat"}
 FOUR = (
@@ -35,26 +32,13 @@ FOUR = (
 
 @pytest.fixture(autouse=True)
 def no_java(monkeypatch):
-    monkeypatch.setattr(text, "_no_meteor", lambda: "not asked for")
+    monkeypatch.setattr(meteor, "absent", lambda: "not asked for")
 
 
 @pytest.fixture
 def maybe_java(no_java, monkeypatch):
-    """Java where there is one, for the tests that ask for it."""
-    monkeypatch.setattr(text, "_no_meteor", NO_METEOR)
-
-
-@pytest.fixture
-def java(maybe_java, tmp_path, monkeypatch):
-    """Makes a shell script the only `java` there is."""
-
-    def make(script):
-        path = tmp_path / "java"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setenv("PATH", str(tmp_path))
-
-    return make
+    """Java where there is one, for the test that asks for it."""
+    monkeypatch.setattr(meteor, "absent", WITH_JAVA)
 
 
 def test_bleu_counts_n_grams_as_a_hand_does():
@@ -159,44 +143,6 @@ def test_what_cannot_be_scored_is_told_in_one_line_that_names_the_id(references,
     assert "\n" not in str(raised.value)
 
 
-def test_meteor_is_absent_by_name_without_java(maybe_java, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = sentence_scores(*CAT)
-    assert found.values["METEOR"] is None and found.meteor is None
-    assert found.absent == {"METEOR": "no Java"}
-
-
-@pytest.mark.parametrize(
-    "script, why",
-    [
-        ("exit 1", "Java does not run: exit code 1"),
-        ('[ "$1" = -version ] || { echo "Error: no space for the heap" >&2; exit 1; }', "no space for the heap"),
-        ('[ "$1" = -version ] || while read -r line; do echo nonsense; done', "Java failed"),
-    ],
-)
-def test_meteor_is_absent_with_the_reason_where_java_fails(java, script, why):
-    java(script)
-    found = sentence_scores(*CAT)
-    assert found.values["METEOR"] is None and found.values["BLEU-1"] == pytest.approx(5 / 6)
-    assert why in found.absent["METEOR"]
-
-
-def test_meteor_is_absent_where_java_never_answers(java, monkeypatch):
-    java('[ "$1" = -version ] || while read -r line; do :; done')
-    monkeypatch.setattr(text, "START_SECONDS", 1)
-    monkeypatch.setattr(text, "TEXT_SECONDS", 0)
-    assert "no answer" in sentence_scores(*CAT).absent["METEOR"]
-
-
-@JAVA
-def test_meteor_takes_texts_that_would_break_its_protocol(maybe_java):
-    told = {"a": ["EVAL\n||| a cyst in the kidney"], "b": ["|||"], "c": ["caf\u00e9 \u2028 \ud800"]}
-    said = {"a": "a cyst in\nthe kidney", "b": "|||", "c": "caf\u00e9 \u2028 \ud800"}
-    found = sentence_scores(told, said, raw=True)
-    assert found.absent == {} and 0 < found.values["METEOR"] <= 1
-    assert found.meteor.shape == (3,) and found.meteor[0] < 1 == found.meteor[2]
-
-
 @REAL
 def test_published_scores_of_nlg_eval_are_reproduced_to_all_digits(maybe_java):
     folder = Path(os.environ["RGC_REAL_DATA"]) / "text_metrics"
@@ -205,7 +151,7 @@ def test_published_scores_of_nlg_eval_are_reproduced_to_all_digits(maybe_java):
     found = scores(pairs, {str(line): one for line, one in enumerate(said)})
     expected = {"ROUGE-L": 0.522104, "CIDEr": 1.242192, "METEOR": 0.295797}
     expected |= dict(zip(BLEU, [0.55, 0.428174, 0.284043, 0.201143], strict=True))
-    if NO_METEOR():
+    if WITH_JAVA():
         expected["METEOR"] = None
     assert {name: value and round(value, 6) for name, value in found.items()} == expected
 
