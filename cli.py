@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from corpus_db import browse_commands as looking
 from corpus_db import commands as keeping
 from corpus_db import recent
 from corpus_db.console import (
@@ -180,7 +181,7 @@ def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
     show(found if not as_json else vars(found), as_json, purging.render_purged)
 
 
-for _part in (getting, keeping, training, tuning, studying, beginning):
+for _part in (getting, keeping, looking, training, tuning, studying, beginning):
     for _command in _part.COMMANDS:
         main.add_command(_command)
 

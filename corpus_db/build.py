@@ -1,14 +1,14 @@
 """Build a version: from the newest raw records to cleaned, labelled, de-duplicated, split pairs, in one transaction."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, delete, func, select
 
-from corpus_db import audit, card, clean, db, exclude, measure, repeats, split, version
+from corpus_db import audit, card, clean, db, exclude, measure, repeats, split, verdicts, version
 from corpus_db.curate import Curated, CuratedPair, Row, curate, frozen_row
 from corpus_db.errors import UserError
 from corpus_db.gather import gather, table
@@ -38,6 +38,8 @@ class BuildResult:
     edits: Counter[str] = field(default_factory=Counter)  # by rule, of captions
     case_edits: Counter[str] = field(default_factory=Counter)  # by rule, of case texts
     conflicts: Counter[str] = field(default_factory=Counter)  # by field, of kept pairs
+    reviewed: Counter[str] = field(default_factory=Counter)  # verdicts of persons that it obeyed, by decision
+    not_obeyed: list[str] = field(default_factory=list)  # verdicts that it could not, each with why
     unknown_modalities: Counter[str] = field(default_factory=Counter)
     unknown_planes: Counter[str] = field(default_factory=Counter)
     without_image: int = 0  # listed, but no bytes that count: see the ledger
@@ -103,7 +105,8 @@ def _plan(
 ) -> Plan:
     """Curate each pair, then drop what is excluded, repeated, or in conflict with where earlier versions put it."""
     purged = set(connection.execute(select(table("tombstone").c.pair_id)).scalars())
-    curated = _curate_all(connection, readers, measured, result)
+    reviews = verdicts.load(connection)
+    curated = _curate_all(connection, readers, measured, reviews, result)
     known = split.known_from(_earlier(connection))
     pairs = [pair for each in curated for pair in each.pairs if pair.row["id"] not in purged]
     pairs = repeats.by_age(pairs, known.pairs.keys())
@@ -114,6 +117,7 @@ def _plan(
     places = _place([pair for pair in pairs if pair.kept], images, known)
     kept = [pair for pair in pairs if pair.kept]
     clusters = repeats.cluster_names(kept, images)
+    _tell_reviews(reviews, pairs, result)
     frozen = []
     for pair in kept:
         place = places[pair.row["id"]]
@@ -125,16 +129,33 @@ def _plan(
 
 
 def _curate_all(
-    connection: Connection, readers: Readers, measured: measure.Measured, result: BuildResult
+    connection: Connection,
+    readers: Readers,
+    measured: measure.Measured,
+    reviews: Mapping[str, verdicts.Review],
+    result: BuildResult,
 ) -> list[Curated]:
     curated = []
     for source in connection.execute(select(table("source")).order_by(table("source").c.name)).mappings().all():
         if source["shape"] in readers:
-            curated.append(curate(gather(connection, source, readers[source["shape"]]), measured.facts))
+            curated.append(curate(gather(connection, source, readers[source["shape"]]), measured.facts, reviews))
             result.sources.append(source["name"])
         elif source["shape"] != QUESTIONS:
             result.unread_sources.append(source["name"])
     return curated
+
+
+def _tell_reviews(reviews: Mapping[str, verdicts.Review], pairs: Sequence[CuratedPair], result: BuildResult) -> None:
+    """What became of each verdict that counts."""
+    met = {pair.row["id"]: pair for pair in pairs}
+    for pair_id, review in sorted(reviews.items()):
+        for row in review.rows.values():
+            pair = met.get(pair_id)
+            told = verdicts.outcome(row, pair.row, pair.labels) if pair else "no source lists the pair any more"
+            if told == verdicts.OBEYED:
+                result.reviewed[row["decision"]] += 1
+            else:
+                result.not_obeyed.append(f"{pair_id}: {row['decision']}: {told}")
 
 
 def _earlier(connection: Connection) -> Iterable[Any]:

@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from corpus_db.sql_output import shown
+
 if TYPE_CHECKING:
     from corpus_db.build import BuildResult
 
 _SPLITS = ("train", "val", "test")
+_TOLD = 5  # verdicts that could not be obeyed
 
 
 def render_build(result: "BuildResult") -> Iterator[str]:
@@ -28,6 +31,11 @@ def render_build(result: "BuildResult") -> Iterator[str]:
             yield f"edits       {rules.total()} in {what}; most: " + _most(rules)
     if result.conflicts:
         yield "conflicts   " + _most(result.conflicts) + " (kept pairs; see the table conflict)"
+    if result.reviewed:
+        yield "reviewed    " + _most(result.reviewed) + " verdicts obeyed"
+    yield from (f"not obeyed  {shown(told)}" for told in result.not_obeyed[:_TOLD])
+    if len(result.not_obeyed) > _TOLD:
+        yield f"not obeyed  ... and {len(result.not_obeyed) - _TOLD} more (--json has all)"
     for what, unknown in (("modality", result.unknown_modalities), ("plane", result.unknown_planes)):
         if unknown:
             yield f"unknown {what}: " + ", ".join(f"{word!r} {count}" for word, count in unknown.most_common())

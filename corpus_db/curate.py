@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from corpus_db import clean, labels
+from corpus_db import clean, labels, verdicts
 from corpus_db.deidentify import deidentify, deidentify_age
 from corpus_db.gather import Gathered, Listing, StoredImage, owned_listings, withheld_keys
 from corpus_db.modality import read_modality, read_plane
@@ -64,8 +64,10 @@ class Curated:
     withheld: int = 0  # deleted or hidden upstream
 
 
-def curate(found: Gathered, facts: Mapping[str, Mapping[str, Any]]) -> Curated:
-    """All of one source; `facts`: what is known of the pixels, by sha256."""
+def curate(
+    found: Gathered, facts: Mapping[str, Mapping[str, Any]], reviews: Mapping[str, verdicts.Review] | None = None
+) -> Curated:
+    """All of one source; `facts`: what is known of the pixels, by sha256; `reviews`: what persons decided, by pair."""
     cases = {key: curated_case(found, case) for key, case in found.cases.items()}
     curated = Curated(list(cases.values()))
     for key, case in found.cases.items():
@@ -81,7 +83,8 @@ def curate(found: Gathered, facts: Mapping[str, Mapping[str, Any]]) -> Curated:
         if stored is None or not (gone or stored.status == "ok"):
             curated.without_image += 1
             continue
-        pair = curated_pair(found, listing, cases[listing.case.key], stored, facts.get(stored.sha256))
+        review = (reviews or {}).get(f"{found.source}:{listing.image.key}", verdicts.NO_REVIEW)
+        pair = curated_pair(found, listing, cases[listing.case.key], stored, facts.get(stored.sha256), review)
         if gone:
             pair.row.update(status=DROPPED, drop_reason=GONE)
         curated.pairs.append(pair)
@@ -116,11 +119,16 @@ def curated_case(found: Gathered, case: CaseRecord) -> CuratedCase:
 
 
 def curated_pair(
-    found: Gathered, listing: Listing, case: CuratedCase, stored: StoredImage, facts: Mapping[str, Any] | None
+    found: Gathered,
+    listing: Listing,
+    case: CuratedCase,
+    stored: StoredImage,
+    facts: Mapping[str, Any] | None,
+    review: verdicts.Review = verdicts.NO_REVIEW,
 ) -> CuratedPair:
     """Clean and label one image with its caption; the first reason to drop it is the one that is told."""
     image = listing.image
-    cleaned = clean.clean(image.caption)
+    cleaned = review.rewritten(clean.clean(image.caption))
     labelled = labels.label(
         modality_raw=image.modality,
         plane_raw=image.plane,
@@ -130,8 +138,9 @@ def curated_pair(
         dicom=image.dicom,
         location=case.row["location"],
         pixels=facts,
+        reviewed=review.labels,
     )
-    reason = labelled.drop_reason or cleaned.drop_reason
+    reason = review.drop_reason(labelled.drop_reason or cleaned.drop_reason, cleaned.text)
     pair: Row = {
         "id": f"{found.source}:{image.key}",
         "source_id": found.source_id,

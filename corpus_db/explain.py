@@ -1,12 +1,13 @@
 """Explain one pair, or an image that is none: where it came from, what was done to it, and where it went."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Text, cast, or_, select, text
 
+from corpus_db import verdicts
 from corpus_db.errors import UserError
 from corpus_db.gather import site_paths, table
 from corpus_db.models import QUESTIONS
@@ -47,15 +48,15 @@ def explain(engine: Engine, key: str, readers: Readers | None = None, version: s
     `readers` (by source.shape) find an image that became no pair by its upstream id, too; without them, by its name.
     `version`: tell it as that version's build had it, not as the last one.
     """
-    key = _checked(key)
+    key = checked(key)
     with engine.connect() as connection:
         asked = resolve(connection, version) if version is not None else None
-        pair_id = _pair_of(connection, key)
+        pair_id = pair_of(connection, key)
         if pair_id is not None:
             return _explain_pair(connection, pair_id, asked)
         found = _explain_unpaired(connection, key, readers or {})
     if found is None:
-        raise _unknown(key)
+        raise unknown(key)
     if asked is not None:
         raise UserError(f"{shown(key)}: no pair, so no version holds it; leave out the version to hear why")
     return found
@@ -66,11 +67,11 @@ def find(connection: Connection, key: str, readers: Readers) -> Found:
 
     The id of a figure whose panels are pairs names the first of them.
     """
-    key = _checked(key)
-    pair_id = _first_panel(connection, key) or _pair_of(connection, key)
+    key = checked(key)
+    pair_id = _first_panel(connection, key) or pair_of(connection, key)
     told = _known(connection, pair_id) if pair_id else _explain_unpaired(connection, key, readers)
     if told is None:
-        raise _unknown(key)
+        raise unknown(key)
     if told["upstream_id"] is None and (told["fetch"] or {}).get("reason") != PURGED:
         raise UserError(f"{shown(key)}: an image that no raw record lists; there is nothing of it but its address")
     source_id = _row(connection, "SELECT id FROM source WHERE name = :name", name=told["source"]["name"])
@@ -82,14 +83,14 @@ def find(connection: Connection, key: str, readers: Readers) -> Found:
     return Found(pair_id, source_id["id"], told["source"]["name"], told["upstream_id"] or "", name)
 
 
-def _checked(key: str) -> str:
+def checked(key: str) -> str:
     key = key.strip()
     if not key or UNSTORABLE.search(key):
         raise UserError("give a pair id, an image id or an image name such as synpic54610")
     return key
 
 
-def _unknown(key: str) -> UserError:
+def unknown(key: str) -> UserError:
     return UserError(f"{shown(key)}: no pair or image of that id or name; python cli.py sql 'SELECT pair_id FROM rgc'")
 
 
@@ -102,7 +103,7 @@ def _first_panel(connection: Connection, key: str) -> str | None:
     return None
 
 
-def _pair_of(connection: Connection, key: str) -> str | None:
+def pair_of(connection: Connection, key: str) -> str | None:
     """The pair that a key names: of the last build, of any version, or taken down; whole names before beginnings."""
     pair, frozen, gone = table("pair"), table("version_pair"), table("tombstone")
     places = (
@@ -158,6 +159,7 @@ def _explain_pair(connection: Connection, pair_id: str, asked: VersionRow | None
         "labels": votes["label"],
         "conflicts": votes["conflict"],
         "duplicates": votes["duplicate"],
+        "verdicts": list(_verdicts(connection, told, votes["label"])),
         "versions": _versions(connection, pair_id),
     }
 
@@ -313,6 +315,22 @@ def _votes(connection: Connection, name: str, pair_id: str, version_id: int | No
     return _rows(connection, statement, id=pair_id, version_id=version_id)
 
 
+def _verdicts(connection: Connection, told: Mapping[str, Any], votes: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What persons decided, oldest first, each with what became of it in the build that is told."""
+    statement = 'SELECT id, decision, field, value, "by", at, why FROM verdict WHERE pair_id = :id ORDER BY id'
+    rows = _rows(connection, statement, id=told["id"])
+    counting = {row["id"] for row in verdicts.counting(rows).values()}
+    for row in rows:
+        if row["decision"] == verdicts.WITHDRAW:
+            outcome = "takes back what was decided before"
+        elif row["id"] not in counting:
+            outcome = "replaced or withdrawn"
+        else:
+            known = told["status"] in ("kept", "dropped")
+            outcome = verdicts.outcome(row, told, votes) if known else told["status"]
+        yield {name: value for name, value in row.items() if name != "id"} | {"outcome": outcome}
+
+
 def _versions(connection: Connection, pair_id: str) -> list[dict[str, Any]]:
     """The versions that hold the pair, and those that left it out and why, oldest first."""
     return _rows(
@@ -368,5 +386,5 @@ def _row(connection: Connection, statement: str, **values: Any) -> dict[str, Any
 
 def _timeless(row: Mapping[Any, Any]) -> dict[str, Any]:
     """A row whose times are text to the second, as SQLite gives them, so that JSON holds it."""
-    times = ("seen_at", "first_seen", "last_seen")
+    times = ("seen_at", "first_seen", "last_seen", "at")
     return {name: str(value)[:19] if name in times and value else value for name, value in row.items()}

@@ -55,6 +55,10 @@ def _judged(found: Mapping[str, Any]) -> Iterator[str]:
         like = f" of {row['like_pair_id']}" if row["like_pair_id"] else ", the first of its cluster"
         far = f", distance {row['distance']:.3f}" if row["distance"] else ""
         yield _line("alike", f"{row['kind']}{like}{far}  {row['cluster']}")
+    for row in found.get("verdicts", ()):
+        what = " ".join(filter(None, (row["decision"], f"{row['field']} =" if row["field"] else None, row["value"])))
+        why = f" ({row['why']})" if row["why"] else ""
+        yield _line("verdict", f"{what}  {row['by']}, {row['at']}{why}: {row['outcome']}")
     if found.get("credit"):
         yield _line("credit", found["credit"])
     for row in found.get("versions", ()):

@@ -1,4 +1,4 @@
-"""Decide an image's labels from votes: DICOM tags, the source's words, the caption, the pixels; conflicts are kept."""
+"""Decide an image's labels from votes: a person, DICOM tags, the source's words, the caption, the pixels."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from corpus_db.votes import Vote
 
 __all__ = ["Conflict", "Labels", "Vote", "agree", "label"]
 
-DICOM, UPSTREAM, TEXT, PIXELS = "dicom", "upstream", "text", "pixels"
+PERSON, DICOM, UPSTREAM, TEXT, PIXELS = "person", "dicom", "upstream", "text", "pixels"
+NOTHING = "none"  # a person's vote that the field has no value
 _EXCLUSIVE = ("modality", "plane", "region", "laterality", "sequence", "contrast")
 _TRUST = (DICOM, UPSTREAM, TEXT, PIXELS)
 _REGION_TRUST = (
@@ -81,8 +82,11 @@ def label(
     dicom: Mapping[str, str] | None = None,
     pixels: Mapping[str, Any] | None = None,
     location: str | None = None,
+    reviewed: Mapping[str, Vote] | None = None,
 ) -> Labels:
     """Labels of one image. `dicom` maps keywords (Modality, BodyPartExamined) to strings, `pixels` are pixel_facts().
+
+    `reviewed`: a person's votes by field, which settle it: no other vote counts there, nor is it a conflict.
 
     Never raises on any text. A text vote of confidence 0.9 or more, or a DICOM tag, names the modality where the source
     assigned none or one that is not known; an image that the source calls no radiology stays dropped.
@@ -93,20 +97,26 @@ def label(
     if not any(vote.field == "region" and vote.voter == TEXT for vote in votes):
         votes += _case_votes(case_texts or {})
     votes += pixel_votes(pixels or {})
-    chosen: dict[str, Vote] = {}
+    chosen = dict(reviewed or {})
     conflicts: list[Conflict] = []
     for field in _EXCLUSIVE:
+        if field in chosen:
+            continue
         cast = [vote for vote in votes if vote.field == field]
         if cast:
             chosen[field] = _chosen(field, cast)
             conflicts += _conflicts(chosen[field], cast, votes, may_mean)
     modality, reason = _modality(chosen.get("modality"), modality_raw)
-    plane, region, side = (chosen[name].value if name in chosen else None for name in ("plane", "region", "laterality"))
+    values = {field: vote.value for field, vote in chosen.items() if vote.value != NOTHING}
+    plane, region, side = (values.get(field) for field in ("plane", "region", "laterality"))
+    votes += (reviewed or {}).values()
     return Labels(modality, plane, region, side, reason, tuple(votes), tuple(conflicts))
 
 
 def _modality(chosen: Vote | None, modality_raw: str | None) -> tuple[str | None, str | None]:
     """The code and the drop reason that the chosen vote and the source's own words leave."""
+    if chosen and chosen.voter == PERSON:
+        return chosen.value, None
     reason = read_modality(modality_raw).drop_reason
     if reason == NOT_RADIOLOGY or (chosen and chosen.value in _OPTICAL):
         return None, NOT_RADIOLOGY

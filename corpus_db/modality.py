@@ -195,6 +195,9 @@ _PLANE = {
     "": Plane(None),
 }
 
+CODES = tuple(sorted({found.code for found in _MODALITY.values() if found.code}))
+PLANES = tuple(sorted({found.plane for found in _PLANE.values() if found.plane}))
+
 
 def read_modality(raw: str | None) -> Modality:
     """The code, drop reason and finer labels of a source's modality string; an unknown one is dropped as such."""

@@ -342,7 +342,7 @@ class Label(SQLModel, table=True):
     pair_id: str
     field: str  # modality, plane, region, laterality; sequence, contrast, technique, montage
     value: str
-    voter: str  # upstream, dicom, text, pixels
+    voter: str  # person, upstream, dicom, text, pixels
     evidence: str  # the words that it was read from
     confidence: float
 
@@ -379,6 +379,21 @@ class Duplicate(SQLModel, table=True):
     kind: str  # how it is like `like_pair_id`: bytes, pixels, near, caption; first for the cluster's oldest member
     distance: float | None = None  # of nearly equal pixels
     like_pair_id: str | None = None
+
+
+class Verdict(SQLModel, table=True):
+    """What a person decided about a pair. Append-only: the newest of a kind counts, and the next build obeys it."""
+
+    __tablename__ = "verdict"
+    __table_args__ = (Index("verdict_pair", "pair_id", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    pair_id: str
+    decision: str  # keep, drop, relabel, edit, withdraw
+    field: str | None = None  # of relabel: modality, plane, region, laterality
+    value: str | None = None  # of relabel the label, or none; of edit the caption
+    by: str
+    at: NaiveDatetime
+    why: str | None = None
 
 
 class CaseEdit(SQLModel, table=True):

@@ -21,7 +21,7 @@ from corpus_db.text import storable
 from corpus_db.tombstones import PURGED, redact, refused_bytes
 
 __all__ = ["Collected", "Purged", "gc", "purge", "render_collected", "render_purged"]
-_OF_BUILDS = ("version_drop", "edit", "label", "conflict", "duplicate")  # what builds wrote of the pair
+_TOLD_OF_PAIRS = ("version_drop", "edit", "label", "conflict", "duplicate", "verdict")  # by builds and by persons
 
 
 @dataclass
@@ -131,7 +131,7 @@ def _leave_tombstones(connection: Connection, pair_ids: list[str], images: list[
 
 
 def _take_out_of_versions(connection: Connection, pair_ids: list[str]) -> Iterator[str]:
-    """Replace frozen rows by their hashes, delete what builds wrote; gives the names of the versions."""
+    """Replace frozen rows by their hashes, delete what was written of them; gives the names of the versions."""
     frozen, versions = table("version_pair"), table("version")
     rows = connection.execute(select(frozen).where(frozen.c.pair_id.in_(pair_ids))).mappings().all()
     left = [
@@ -139,7 +139,7 @@ def _take_out_of_versions(connection: Connection, pair_ids: list[str]) -> Iterat
         for row in rows
     ]
     version.insert_rows(connection, "version_tombstone", left)
-    for name in ("version_pair", *_OF_BUILDS):
+    for name in ("version_pair", *_TOLD_OF_PAIRS):
         connection.execute(delete(table(name)).where(table(name).c.pair_id.in_(pair_ids)))
     connection.execute(delete(table("pair")).where(table("pair").c.id.in_(pair_ids)))
     connection.execute(text("DELETE FROM caption_fts WHERE pair_id = :pair_id"), [{"pair_id": id_} for id_ in pair_ids])

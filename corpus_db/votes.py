@@ -9,6 +9,6 @@ class Vote:
 
     field: str  # modality, plane, region, laterality; sequence, contrast, technique, montage
     value: str
-    voter: str  # dicom, upstream, text, pixels
+    voter: str  # person, dicom, upstream, text, pixels
     evidence: str  # the words, tag or measure that it was read from
     confidence: float  # 0 to 1

@@ -29,9 +29,9 @@ WITHHELD: dict[str, dict[str, Any]] = {
     "edit": {"before": "", "after": ""},
     "case_edit": {"before": "", "after": ""},
 }
-# Tables that stay empty: raw answers, the ledger, what changed upstream, other corpora's questions, a cache, and who
-# asked for what to be taken down.
-LEFT_OUT = frozenset(("crawl", "fetch", "raw_record", "drift", "question", "alike", "tombstone"))
+# Tables that stay empty: raw answers, the ledger, what changed upstream, other corpora's questions, a cache, who asked
+# for what to be taken down, and who reviewed what.
+LEFT_OUT = frozenset(("crawl", "fetch", "raw_record", "drift", "question", "alike", "tombstone", "verdict"))
 # The words that a vote was read from are told where they are the source's own label or the pixels', not caption text.
 _TOLD_VOTERS = frozenset(("upstream", "pixels"))
 _EVIDENCE = {"evidence": "voter", "other_evidence": "other_voter"}
