@@ -181,6 +181,39 @@ def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
     show(found if not as_json else vars(found), as_json, purging.render_purged)
 
 
+@main.command()
+@click.argument("version", required=False)
+@click.argument("other", required=False)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.html", help="Where the page goes."
+)
+@click.option("--public", is_flag=True, help="Leave out what must not be published: texts as they came, and images.")
+@click.option("--with-images", is_flag=True, help="With --public: images all the same; mind the sources' licences.")
+@json_option
+@database_option
+def report(
+    version: str | None,
+    other: str | None,
+    output: Path,
+    public: bool,
+    with_images: bool,
+    as_json: bool,
+    db: str | None,
+) -> None:
+    """Write one self-contained page on a version, or on how OTHER differs from VERSION.
+
+    \b
+    Example:
+      python cli.py report -o corpus.html
+      python cli.py report v1 v2 -o changes.html
+    """
+    from corpus_db.report import make as reporting
+
+    with reading(db) as engine:
+        made = reporting.report(engine, output, version, other, public=public, with_images=with_images, say=notice)
+    show(made if not as_json else vars(made), as_json, reporting.render_made)
+
+
 for _part in (getting, keeping, looking, training, tuning, studying, beginning):
     for _command in _part.COMMANDS:
         main.add_command(_command)

@@ -45,6 +45,11 @@ def folder_of(url: URL) -> Path:
     return image_root(url) / f"{_safe(stem)}.cards"
 
 
+def path_of(url: URL, name: str) -> Path:
+    """Where the card of the version of that name lies, if it has one."""
+    return folder_of(url) / f"{_safe(name)}.md"
+
+
 def write(connection: Connection, version_id: int, folder: Path, audit: str | None = None) -> Path:
     """Write the card of a version into `folder`, whole or not at all; `audit`: its result, as Markdown."""
     name = connection.execute(text("SELECT name FROM version WHERE id = :id"), {"id": version_id}).scalar_one()

@@ -161,6 +161,11 @@ def plain(found: Diff) -> dict[str, Any]:
     return {**asdict(found), "moved": found.moved}
 
 
+def says(reason: str) -> str:
+    """What the reason of an added or a removed row means."""
+    return _SAYS.get(reason, "left out by the build of the second")
+
+
 def render_diff(found: Diff) -> list[str]:
     """The counts by reason, then the rows, at most some of each kind."""
     lines = [
@@ -173,7 +178,7 @@ def render_diff(found: Diff) -> list[str]:
         lines.append(f"SPLIT MOVED of {len(moved)} pairs, which must never be: scores across these versions leak")
     for sign, rows in (("+", found.added), ("-", found.removed)):
         for reason, count in Counter(row.reason for row in rows).most_common():
-            lines.append(f"{sign} {count:>6}  {reason}: {_SAYS.get(reason, 'left out by the build of the second')}")
+            lines.append(f"{sign} {count:>6}  {reason}: {says(reason)}")
     kinds = Counter((change.column, change.reason) for row in found.changed for change in row.changes)
     lines += [f"~ {count:>6}  {column}: {reason}" for (column, reason), count in kinds.most_common()]
     for sign, rows in (("+", found.added), ("-", found.removed)):

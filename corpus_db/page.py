@@ -43,11 +43,11 @@ def _harmless(value: Any) -> Any:
 
 def write(path: str | os.PathLike[str], page: str) -> int:
     """Write a page to a file, whole or not at all; its size in bytes. Raises UserError naming the file."""
-    target, body = Path(path), page.encode("utf-8")
-    temporary = target.with_name(f".{target.name[:80]}.{secrets.token_hex(4)}.part")
+    target, body = Path(os.path.realpath(path)), page.encode("utf-8")
+    temporary = target.parent / f".{secrets.token_hex(8)}.part"
     try:
-        if target.is_dir():
-            raise UserError(f"{path}: a folder; give the page a file name")
+        if target.exists() and not target.is_file():
+            raise UserError(f"{path}: {'a folder' if target.is_dir() else 'no file'}; give the page a file name")
         try:
             with open(temporary, "xb") as file:
                 file.write(body)

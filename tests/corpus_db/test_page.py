@@ -1,6 +1,5 @@
 import os
 import re
-from html.parser import HTMLParser
 
 import pytest
 from jinja2 import Environment, UndefinedError
@@ -8,6 +7,7 @@ from jinja2 import Environment, UndefinedError
 from corpus_db import page
 from corpus_db.errors import UserError
 from corpus_db.read import render_page
+from tests.corpus_db.pages import Reader
 
 CAPTION = "<script>alert('x')</script> \"quoted\" & <img src=http://example.org/a.png onerror=alert(1)>"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEAAAAALAAAAAABAAEAAAIBAAA="
@@ -20,22 +20,6 @@ WHOLE = """
 {{ m.figure(uri, text, text) }}{{ m.figure("", text) }}{{ m.numbers([(text, 1200, text), ("b", none, "")]) }}
 {% endblock %}
 """
-
-
-class Reader(HTMLParser):
-    """The tags of a page, its attributes and its text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attrs]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture
@@ -129,8 +113,19 @@ def test_a_page_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatc
     assert target.read_text() == "older" and os.listdir(tmp_path) == ["a.html"]
 
 
-@pytest.mark.parametrize("place", [".", "nowhere/a.html", "file/a.html"])
+@pytest.mark.parametrize("place", [".", "..", "nowhere/a.html", "file/a.html"])
 def test_a_place_that_takes_no_file_is_told_in_a_line(tmp_path, place):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=re.escape(str(tmp_path / place))):
         page.write(tmp_path / place, "a")
+
+
+def test_a_device_is_no_place_for_a_page():
+    with pytest.raises(UserError, match="/dev/null: no file"):
+        page.write("/dev/null", "a")
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "link.html").symlink_to(tmp_path / "a.html")
+    page.write(tmp_path / "link.html", "a")
+    assert (tmp_path / "link.html").is_symlink() and (tmp_path / "a.html").read_text() == "a"

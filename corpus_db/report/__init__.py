@@ -1,0 +1,1 @@
+"""The corpus report: what a version holds, or how two differ, as one HTML page. It counts and decides nothing."""
