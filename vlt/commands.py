@@ -72,6 +72,12 @@ def settings_of(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
     return found
 
 
+def known_runs(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+    """For the shell: the names of the runs in runs/ here."""
+    return sorted(path.parent.name for path in Path("runs").glob("*/config.json") if path.parent.name.startswith(begun))
+
+
+MOST_SEED = 2**63 - 1
 PRECISION = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="[default: auto, by the device]"
 )
@@ -97,7 +103,7 @@ PRECISION = click.option(
     "--set", "settings", multiple=True, callback=settings_of, metavar="NAME=VALUE", help="Any setting of a run."
 )
 @click.option("--steps", type=click.IntRange(1), help="How many batches to learn from.")
-@click.option("--seed", type=int, help="What chance follows from.")
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), help="What chance follows from.")
 @PRECISION
 @click.option("--compile/--no-compile", default=None, help="torch.compile; for CUDA.")
 @click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with.")
@@ -106,7 +112,7 @@ PRECISION = click.option(
 )
 @click.option("--init-text", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A BERT folder.")
 @click.option("--name", help="The run's  [default: from the backbone, numbered]")
-@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--resume", metavar="RUN", shell_complete=known_runs, help="Go on with an interrupted run.")
 @click.option("--db", metavar="DB", help="The corpus's database  [default: the one built last]")
 @click.option(
     "--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: one a core for nano, else one]"
@@ -148,14 +154,14 @@ def pretrain(
         raise click.UsageError(f"--{min(twice)} and --set {min(twice)}=...: give one of them")
     given |= settings
     ctx.exit(
-        start.resume(resume, given, db, processes, say)
+        start.resume(resume, given | {"task": "pretrain"}, db, processes, say)
         if resume
         else start.begin(name, backbone, size, preset, given, corpus, db, init_backbone, init_text, processes, say)
     )
 
 
 @click.command("runs")
-@click.argument("names", nargs=-1)
+@click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=known_runs)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def runs_(names: tuple[str, ...], as_json: bool) -> None:
     """List the runs, or compare some: their scores, and the settings in which they differ.
@@ -172,7 +178,7 @@ def runs_(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--run", "run", required=True, help="A run's name or folder, or a model.safetensors.")
+@click.option("--run", required=True, shell_complete=known_runs, help="A run's name or folder, or a model.safetensors.")
 @click.option("--question", help="Answer this instead; each [MASK] in it is filled in.")
 @click.option("--choices", help="The answers to choose from, with commas between.")
 @click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="Of a caption's search.")
@@ -223,7 +229,7 @@ def predict(
 
 
 @click.command()
-@click.option("--run", "run", required=True, help="A run's name or folder, or a model.safetensors.")
+@click.option("--run", required=True, shell_complete=known_runs, help="A run's name or folder, or a model.safetensors.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a NumPy file (n, D).")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def embed(run: str, output: Path | None, images: tuple[Path, ...]) -> None:

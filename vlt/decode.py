@@ -56,8 +56,8 @@ class Search:
     def __post_init__(self) -> None:
         if self.beams < 1:
             raise UserError(f"beams {self.beams}: give 1 or more")
-        if not math.isfinite(self.length_penalty):
-            raise UserError(f"length_penalty {self.length_penalty}: give a number")
+        if not 0 <= self.length_penalty < math.inf:
+            raise UserError(f"length_penalty {self.length_penalty}: give 0 or more")
         if self.no_repeat < 0:
             raise UserError(f"no_repeat {self.no_repeat}: give 1 or more tokens, or 0 for no such rule")
 

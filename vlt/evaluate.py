@@ -13,6 +13,7 @@ from vlt import attention_maps, predict, runs, tasks
 from vlt.data import CorpusDataset, spaced
 from vlt.decode import Search
 from vlt.metrics import report as report_table
+from vlt.metrics import retrieval as retrieval_table
 from vlt.metrics import vqa as vqa_table
 from vlt.metrics.answers import accepted, normalise
 from vlt.pack import pack, written
@@ -24,6 +25,11 @@ from vlt.tune import told as told_of_questions
 from vlt.tune import twin_of
 
 Say = Callable[[str], None]
+USUAL: dict[str, dict[str, Any]] = {  # settings that do not show in the name of an evaluation's folder
+    "vqa": {"beams": Search().beams},
+    "retrieval": {"k": 16, "exact": False},
+    "report": {name: getattr(Search(), name) for name in ("beams", "length_penalty", "no_repeat")},
+}
 EXTREMES = 50  # wrong answers that the model was surest of; texts that are least and most like what they should be
 
 
@@ -68,10 +74,11 @@ def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Eva
         "run": run.folder.name,
         "set": task.questions.name,
         "split": split,
+        "settings": {"beams": beams},
         "groups": table,
     }
     result |= {"outside": outside, "left_out": len(task.questions.splits[split]) - len(asked)}
-    folder = _kept(run, f"vqa-{split}", result, lines, (one.line() for one in found))
+    folder = _kept(run, _named(run, result, None, split, None), result, lines, (one.line() for one in found))
     outputs = [normalise(one.output) for one in found]
     truths = [said if one.right else accepted(one.truth)[0] for one, said in zip(found, outputs, strict=True)]
     _write(folder / "confusion.csv", _csv(vqa_table.confusion(truths, outputs)))
@@ -156,9 +163,10 @@ def retrieval(
     shown = f"{found}:{split}"
     tuned = run.config.task == "retrieval"
     result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
-    result = {"task": "retrieval", "run": run.folder.name, "version": shown} | result
-    lines = [f"{run.folder.name} on {shown}:", *finding.render(result)]
-    folder = _kept(run, _named("retrieval", split, corpus, limit), result, lines, _found(data, result.pop("best")))
+    settings = {"k": k, "exact": exact}
+    result = {"task": "retrieval", "run": run.folder.name, "version": shown, "settings": settings} | result
+    lines = [f"{run.folder.name} on {shown}:", *retrieval_table.render(result)]
+    folder = _kept(run, _named(run, result, found, split, limit), result, lines, _found(data, result.pop("best")))
     return Evaluation(folder, lines, result)
 
 
@@ -205,7 +213,9 @@ def report(
     references = {pair.pair_id: [pair.caption] for pair in pairs}
     table = report_table.score(references, systems, {pair.pair_id: pair.case_id for pair in pairs})
     constant = {"text": fixed, "BLEU-4 on val": on_validation}
-    result = {"task": "report", "run": run.folder.name, "version": shown, "constant": constant} | table
+    settings = {name: getattr(search, name) for name in USUAL["report"]}
+    result: dict[str, Any] = {"task": "report", "run": run.folder.name, "version": shown, "settings": settings}
+    result |= {"constant": constant} | table
     lines = [f"{run.folder.name} on {shown}, 95 % intervals by case:", "", *report_table.render(table)]
     lines.append(f"best constant, BLEU-4 {on_validation:.3f} on validation: {fixed}")
     alike = writing.alike(written_["written"], [pair.caption for pair in pairs])
@@ -214,7 +224,7 @@ def report(
         | {"rouge_l": like}
         for pair, (said, sure), like in zip(pairs, texts_and_scores, alike, strict=True)
     ]
-    folder = _kept(run, _named("report", split, corpus, limit), result, lines, told)
+    folder = _kept(run, _named(run, result, found, split, limit), result, lines, told)
     for name, sign in (("worst", 1), ("best", -1)):
         ordered = sorted(told, key=lambda one: (sign * one["rouge_l"], -one["score"]))
         _write(folder / f"{name}.jsonl", _json_lines(ordered[:EXTREMES]))
@@ -235,9 +245,15 @@ def _datasets(
     return found.name, [CorpusDataset(found, packed, model.tokenizer, split, **sizes) for split in splits]
 
 
-def _named(task: str, split: str, corpus: str | None, limit: int | None) -> str:
-    """The folder of an evaluation: one of a part, or of another version, does not take the whole one's place."""
-    parts = [task, split, *([corpus.replace("/", "-")] if corpus else []), *([f"of-{limit}"] if limit else [])]
+def _named(run: runs.Run, result: dict[str, Any], corpus: str | None, split: str, limit: int | None) -> str:
+    """The folder of an evaluation: one of a part, of another version or with other settings has its own."""
+    parts = [result["task"], split]
+    if corpus not in (None, run.corpora[0].get("version")):
+        parts.append(str(corpus).replace("/", "-"))
+    parts += [f"of-{limit}"] if limit else []
+    for name, value in result["settings"].items():
+        if value != USUAL[result["task"]][name]:
+            parts += [name.replace("_", "-"), *([] if value is True else [f"{value:g}"])]
     return "-".join(parts)
 
 

@@ -78,6 +78,9 @@ def make(
 
 def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
     """Go on with a run; refuses settings or data other than those it began with. Returns the exit code."""
+    if given.get("task", run.config.task) != run.config.task:
+        kind = "pre-training" if run.config.task == "pretrain" else f"fine-tuning for {run.config.task}"
+        raise UserError(f"{run.folder}: a run of {kind}; go on with it by: {run.resume_command}")
     run = runs.open_run(name)
     for key, value in given.items():
         if getattr(run.config, key, None) != value:

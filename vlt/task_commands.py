@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from vlt.commands import PRECISION, corpora_option, say, settings_of
+from vlt.commands import MOST_SEED, PRECISION, corpora_option, known_runs, say, settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,19 +23,25 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 _training = _options(
-    click.option("--from", "origin", metavar="RUN", help="A run, its folder or file; none: from scratch."),
+    click.option(
+        "--from",
+        "origin",
+        metavar="RUN",
+        shell_complete=known_runs,
+        help="A run, its folder or file; none: from scratch.",
+    ),
     click.option("--set", "settings", multiple=True, callback=settings_of, metavar="NAME=VALUE", help="Any setting."),
     click.option("--steps", type=click.IntRange(1), help="How many batches to learn from, at most."),
-    click.option("--seed", type=int, help="What chance follows from."),
+    click.option("--seed", type=click.IntRange(0, MOST_SEED), help="What chance follows from."),
     PRECISION,
     click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with."),
     click.option("--name", help="The run's  [default: from the task and the run, numbered]"),
-    click.option("--resume", metavar="RUN", help="Go on with an interrupted run."),
+    click.option("--resume", metavar="RUN", shell_complete=known_runs, help="Go on with an interrupted run."),
     click.option("--db", metavar="DB", help="The database  [default: the one built last]"),
     click.option("--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: by the model]"),
 )
 _reading = _options(
-    click.option("--run", "run", required=True, help="A run's name or folder."),
+    click.option("--run", required=True, shell_complete=known_runs, help="A run's name or folder."),
     click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True),
     click.option("--db", metavar="DB", help="The database  [default: the one that the run learned from]"),
     click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts."),
@@ -200,7 +206,9 @@ def evaluate_retrieval(run: str, split: str, db: str | None, as_json: bool, corp
 @_reading
 @_corpus
 @click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="1: the greedy search.")
-@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Above 1 longer texts.")
+@click.option(
+    "--length-penalty", type=click.FloatRange(0), default=1.0, show_default=True, help="Above 1 longer texts."
+)
 @click.option("--no-repeat", type=click.IntRange(0), default=0, show_default=True, help="No so many tokens twice.")
 @click.option("--limit", type=click.IntRange(2), help="Of a larger split so many evenly spaced pairs.")
 def evaluate_report(

@@ -239,7 +239,9 @@ def test_a_prompt_that_leaves_no_place_is_refused(beams, prompts):
     "make,message",
     [
         (lambda: Search(beams=0), "beams 0: give 1 or more"),
-        (lambda: Search(length_penalty=math.nan), "length_penalty nan: give a number"),
+        (lambda: Search(length_penalty=math.nan), "length_penalty nan: give 0 or more"),
+        (lambda: Search(length_penalty=math.inf), "length_penalty inf: give 0 or more"),
+        (lambda: Search(length_penalty=-0.5), "length_penalty -0.5: give 0 or more"),
         (lambda: Search(no_repeat=-1), "no_repeat -1: give 1 or more tokens, or 0"),
         (lambda: Sampling(temperature=0.0), "temperature 0.0: give a value from 0.01 to 100"),
         (lambda: Sampling(top_k=-1), "top_k -1: give 1 or more, or 0 for all"),

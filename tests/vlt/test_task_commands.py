@@ -231,6 +231,36 @@ def test_what_was_found_for_each_pair_is_kept_both_ways(here, limit, pool):
     assert len(kept) == 2 * pool
 
 
+@pytest.mark.parametrize(
+    ("words", "folder", "settings"),
+    [
+        (("report", "--run", "written", "--beams", 1), "report-test-beams-1", {"beams": 1}),
+        (
+            ("report", "--run", "written", "--length-penalty", 0.5, "--no-repeat", 2, "--limit", 3),
+            "report-test-of-3-length-penalty-0.5-no-repeat-2",
+            {"length_penalty": 0.5, "no_repeat": 2},
+        ),
+        (("retrieval", "--run", "found", "--k", 2), "retrieval-test-k-2", {"k": 2}),
+        (("retrieval", "--run", "found", "--exact"), "retrieval-test-exact", {"exact": True}),
+        (("retrieval", "--run", "found", "--corpus", "v1"), "retrieval-test", {}),  # its own
+        (("vqa", "--run", "rad", "--beams", 1), "vqa-test-beams-1", {"beams": 1}),
+    ],
+)
+def test_an_evaluation_with_other_settings_has_its_own_folder_and_the_usual_one_stays(here, words, folder, settings):
+    task, _, name, *_ = words
+    places = Path("runs") / name / "evaluations"
+    usual = places / f"{task}-test" / "result.json"
+    usual.parent.mkdir(parents=True, exist_ok=True)
+    usual.write_text("as it was")
+    done = run("evaluate", *words)
+    assert done.exit_code == 0 and done.stderr.splitlines()[-1] == f"kept in {places / folder}", done.output
+    told_ = json.loads((places / folder / "result.json").read_text())["settings"]
+    assert told_ == evaluate.USUAL[task] | settings
+    assert (usual.read_text() == "as it was") == (folder != usual.parent.name)
+    done = run("evaluate", task, "--run", name)
+    assert done.exit_code == 0 and json.loads(usual.read_text())["settings"] == evaluate.USUAL[task]
+
+
 def test_reports_are_evaluated_beside_the_constant_and_the_nearest(here):
     done = run("evaluate", "report", "--run", "written", "--json")
     assert done.exit_code == 0, done.output
@@ -269,8 +299,12 @@ def test_reports_are_evaluated_beside_the_constant_and_the_nearest(here):
         (("finetune", "vqa", "--from", "none", "--db", "none.db"), "none.db: no such database"),
         (("finetune", "report", "--from", "seen", "--corpus", "v9"), "v9: no such version"),
         (("finetune", "report", "--resume", "nowhere"), "nowhere: no such run"),
-        (("finetune", "report", "--resume", "rad"), "began with task 'vqa', not 'report'"),
-        (("finetune", "vqa", "--resume", "seen"), "began with task 'pretrain', not 'vqa'"),
+        (("finetune", "report", "--resume", "rad"), "go on with it by: python cli.py finetune vqa --resume rad"),
+        (
+            ("finetune", "vqa", "--resume", "seen"),
+            "go on with it by: python cli.py pretrain --resume seen",
+        ),
+        (("pretrain", "--resume", "rad"), "go on with it by: python cli.py finetune vqa --resume rad"),
         (("finetune", "vqa", "--resume", "rad", "--seed", "9"), "began with seed 1, not 9"),
         (("evaluate", "vqa", "--run", "nowhere"), "nowhere: no such run"),
         (
@@ -309,6 +343,15 @@ def test_what_cannot_be_done_is_told_in_one_line(here, words, line):
         (("finetune", "vqa", "--from", "none", "--protocol", "mine"), "'mine' is not one of"),
         (("evaluate", "vqa", "--run", "rad", "--split", "mine"), "'mine' is not one of"),
         (("evaluate", "vqa"), "Missing option '--run'"),
+        (("evaluate", "vqa", "--run", "rad", "--beams", "0"), "0 is not in the range 1<=x<=64"),
+        (("evaluate", "report", "--run", "written", "--beams", "65"), "65 is not in the range 1<=x<=64"),
+        (("evaluate", "report", "--run", "written", "--length-penalty", "-1"), "-1.0 is not in the range x>=0"),
+        (("evaluate", "report", "--run", "written", "--no-repeat", "-1"), "-1 is not in the range x>=0"),
+        (("evaluate", "retrieval", "--run", "found", "--k", "0"), "0 is not in the range x>=1"),
+        (("evaluate", "retrieval", "--run", "found", "--limit", "1"), "1 is not in the range x>=2"),
+        (("finetune", "vqa", "--from", "seen", "--seed", "-1"), "-1 is not in the range 0<=x<="),
+        (("finetune", "vqa", "--from", "seen", "--steps", "0"), "0 is not in the range x>=1"),
+        (("pretrain", "--seed", "-1"), "-1 is not in the range 0<=x<="),
     ],
 )
 def test_options_that_do_not_go_together_are_told(here, words, line):

@@ -11,7 +11,7 @@ Pairs of one caption give it as many places in the pool. What is right:
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -23,14 +23,12 @@ from torch import Tensor
 from corpus_db.read import UserError
 from vlt.data import Batch, CorpusDataset, spaced
 from vlt.metrics import ranks
+from vlt.metrics.retrieval import COUNTINGS, DIRECTIONS
 from vlt.model import VLT, evaluating
 
 ROWS = 2048  # images whose similarities are computed in one matrix product
 BLOCK = 256  # queries that are placed in the pool at once: 8 bytes for each of their candidates
 GROUPS = ("caption_id", "image_id", "cluster_id")  # pairs that share one of these answer for each other
-DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
-METHODS = {"itc": "ITC", "rerank": "ITC, top {k} by ITM", "exact": "ITM of all"}
-COUNTINGS = ("strict", "grouped")
 
 
 @dataclass
@@ -309,7 +307,7 @@ def _best(found: Features, scored: dict[str, dict[str, Scored]], rows: np.ndarra
         holders = rows[np.unique(other, return_index=True)[1]]  # of each candidate the first pair that has it
         queries = np.arange(one.scores.shape[0])
         first = np.concatenate([one.rows(some).argmax(1) for some in _parts(queries, BLOCK)])
-        scores = one.scores[queries, first]
+        scores = one.scores[queries, first] if one.margins is None else one.margins.max(1)  # what put it first
         told[way] = {"rows": holders[first][own].tolist(), "scores": scores[own].astype(float).tolist()}
     return told
 
@@ -344,57 +342,3 @@ def _told(found: Features, scored: dict[str, dict[str, Scored]], draws: int) -> 
     chance = {counting: ranks.summary(ranks.chance(sizes[counting], pool)) for counting in COUNTINGS}
     counts = {"pool": pool, "images": len(found.tokens), "captions": len(found.text), "cases": cases.times.shape[1]}
     return counts | {"scores": scores, "chance": chance}
-
-
-def render(result: dict[str, Any]) -> Iterator[str]:
-    """A result of `evaluate` as lines: what was asked, an aligned table, the cost."""
-    yield (
-        f"retrieval, {result['split']} split, {'fine-tuned' if result['tuned'] else 'zero-shot'}: a pool of "
-        f"{result['pool']:,} pairs of {result['cases']:,} cases, {result['images']:,} distinct images, "
-        f"{result['captions']:,} distinct captions"
-    )
-    yield "strict: only the pair's own counts, a copy of it does not; grouped: so does that of any pair that shares"
-    yield "caption, image or duplicate cluster. Recall in %, 95 % intervals over cases; ties in random order."
-    yield ""
-    rows = [("", "", "", *(f"R@{k}" for k in ranks.KS), "median rank"), *_rows(result)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    yield ""
-    yield from result["left_out"]
-    yield from _cost(result)
-
-
-def _rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for way, title in DIRECTIONS.items():
-        for counting in COUNTINGS:
-            for method, name in METHODS.items():
-                if method in result["scores"][way]:
-                    cells = _cells(result["scores"][way][method][counting])
-                    yield title, counting, name.format(k=result["k"]), *cells
-            yield title, counting, "chance", *_cells(result["chance"][counting])
-
-
-def _cells(scores: dict[str, Any]) -> Iterator[str]:
-    percent: Callable[[float], str] = "{:.2f}".format
-    for k in ranks.KS:
-        low_high = scores.get(f"r{k}_interval")
-        span = f" [{', '.join(percent(100 * value) for value in low_high)}]" if low_high else ""
-        yield percent(100 * scores[f"r{k}"]) + span
-    low_high = scores.get("median_rank_interval")
-    span = f" [{', '.join(f'{round(value, 1):,g}' for value in low_high)}]" if low_high else ""
-    yield f"{scores['median_rank']:,g}{span}"
-
-
-def _cost(result: dict[str, Any]) -> Iterator[str]:
-    cost, every = result["cost"], result["images"] * result["captions"]
-    seconds = cost["seconds"]
-    yield (
-        f"cost: {cost['images']:,} images encoded in {seconds['images']:.1f} s, {cost['texts']:,} captions in "
-        f"{seconds['texts']:.1f} s, kept in {result['bytes'] / 2**20:,.0f} MiB"
-    )
-    if "search" in seconds:
-        yield f"      one matrix product: {seconds['search']:.2f} s"
-    for stage, crosses in cost["crosses"].items():
-        of_all = f" of {every:,} that exact takes" if stage == "rerank" else ""
-        yield f"      {stage}: {crosses:,} cross-encodings{of_all}, {seconds[stage]:.1f} s"
