@@ -22,7 +22,7 @@ tqdm.set_lock(threading.RLock())  # tqdm's own is a semaphore of the system, whi
 
 
 class Log:
-    """Counts steps and the seconds they took; writes a record every EVERY steps, and at the end.
+    """Counts steps and the seconds they took; writes a record every EVERY steps, and at the end, also an early one.
 
     `window` holds, by objective, [loss, correct, count, steps] summed since the last record; it is part of a
     checkpoint, so that a resumed run writes the records of one that was never interrupted.
@@ -59,7 +59,12 @@ class Log:
         """Take in a step's time, of which it waited so long for data."""
         self.seconds, self.waited, self.steps = self.seconds + seconds, self.waited + waited, self.steps + 1
         self.bar.update(1)
-        if done % EVERY and done != self.run.config.steps:
+        if done % EVERY == 0 or done == self.run.config.steps:
+            self.flush(done)
+
+    def flush(self, done: int) -> None:
+        """Write the record of the steps since the last one, where there are any."""
+        if not self.steps:
             return
         if not self.quiet:
             record = self._record(done)

@@ -47,7 +47,7 @@ def begin(
     tokenizer = Tokenizer.read(init_text / "vocab.txt") if init_text is not None else vocabulary(found, config)
     weights = {"backbone": _shown(init_backbone), "text": _shown(init_text)}
     task = Pretraining(found)
-    return carry_out(make(name, config, found, tokenizer, weights, task, say), task, db, processes, say)
+    return carry_out(make(name, config, tokenizer, weights, task, say), task, db, processes, say)
 
 
 def vocabulary(corpora: Sequence[runs.Corpus], config: Config) -> Tokenizer:
@@ -59,7 +59,6 @@ def vocabulary(corpora: Sequence[runs.Corpus], config: Config) -> Tokenizer:
 def make(
     name: str | None,
     config: Config,
-    sources: Sequence[runs.Source],
     tokenizer: Tokenizer,
     weights: dict[str, str | None],
     task: Task,
@@ -71,17 +70,17 @@ def make(
 
     def create() -> Path:
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
-        return runs.create(folder, config, sources, tokenizer, weights, task.answers).folder
+        return runs.create(folder, config, task.sources, tokenizer, weights, task.answers).folder
 
     return runs.open_run(ranks.on_first(create))
 
 
 def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
     """Go on with a run; refuses settings or data other than those it began with. Returns the exit code."""
+    run = runs.open_run(name)
     if given.get("task", run.config.task) != run.config.task:
         kind = "pre-training" if run.config.task == "pretrain" else f"fine-tuning for {run.config.task}"
         raise UserError(f"{run.folder}: a run of {kind}; go on with it by: {run.resume_command}")
-    run = runs.open_run(name)
     for key, value in given.items():
         if getattr(run.config, key, None) != value:
             raise UserError(

@@ -1,10 +1,9 @@
 """The training loop: from a run's folder and its corpora to a trained model, resumable at any step."""
 
 import math
-import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -18,8 +17,9 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from corpus_db.read import UserError
-from vlt import checkpoint, device, optim, predict, ranks, runs, shard
+from vlt import checkpoint, device, optim, ranks, runs, shard
 from vlt.augment import augment
+from vlt.best import Best
 from vlt.config import Config
 from vlt.data import Batch, Batches
 from vlt.device import Place
@@ -281,9 +281,9 @@ def _train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None
         say(_described(training, run, first))
         if first == 0:
             evaluate(0)  # what an untrained model scores, to compare with
+        ended = best.ended()
         for step in range(first, config.steps):
-            if config.patience and ranks.on_first(best.over):
-                save(step)
+            if ended:
                 break
             begun = time.perf_counter()
             parts = [part.to(place.device) for part in next(stream)]
@@ -296,9 +296,12 @@ def _train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None
             log.step(done, time.perf_counter() - begun, fetched - begun)
             if training.bad:
                 _bad_batch(training.bad, batches, parts, done, run, say)
-            last = done == config.steps
-            if last or done % config.evaluate_every == 0:
+            if done == config.steps or done % config.evaluate_every == 0:
                 evaluate(done)
+            ended = best.ended()
+            if ended:
+                log.flush(done)
+            last = ended or done == config.steps
             if last or told.asked or done % config.checkpoint_every == 0:
                 save(done)
             if told.asked and not last:
@@ -307,41 +310,6 @@ def _train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None
     if place.rank == 0:
         best.settle(model, say)
         runs.draw_curves(run)
-
-
-class Best:
-    """The best weights of a run by its task's score, kept beside the checkpoints; the last ones where none is named."""
-
-    def __init__(self, run: runs.Run, task: Task, score: float = -math.inf, step: int = 0, stale: int = 0):
-        self.run, self.task, self.score, self.step, self.stale = run, task, score, step, stale
-        self.path = run.folder / "best.safetensors"
-
-    def state(self) -> dict[str, float | int]:
-        """For a checkpoint."""
-        return {"score": self.score, "step": self.step, "stale": self.stale}
-
-    def take(self, step: int, scores: Mapping[str, float], model: VLT) -> None:
-        """Take in an evaluation; its weights are written where they are the best so far."""
-        if self.task.chosen_by not in scores:
-            return
-        score = scores[self.task.chosen_by]
-        self.stale += 1
-        if score > self.score:
-            self.score, self.step, self.stale = score, step, 0
-            predict.save(model, self.run.tokenizer, self.path, self.task.answers)
-
-    def over(self) -> bool:
-        """Whether the run's patience has ended."""
-        return 0 < self.run.config.patience <= self.stale
-
-    def settle(self, last: VLT, say: Say) -> None:
-        """Give the run its model: the best weights, else the last."""
-        whole = self.run.folder / predict.FILE
-        if self.path.is_file():
-            os.replace(self.path, whole)
-            say(f"kept the weights of step {self.step}: {self.task.chosen_by} {self.score:.3f} on validation")
-        elif self.score == -math.inf or not whole.is_file():  # else they were settled before
-            predict.save(last, self.run.tokenizer, whole, self.task.answers)
 
 
 def _newest(run: runs.Run, made_of: dict[str, Any], say: Say) -> tuple[int, dict[str, Any] | None]:

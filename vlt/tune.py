@@ -1,6 +1,6 @@
 """Begin fine-tuning: from a run's model and vocabulary, or from scratch, on questions or on corpus versions."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,11 @@ def begin(
     name = name or runs.free_name(f"{task}-{file.parent.name if file else origin}")
     if twin and (runs.RUNS / f"{name}{TWIN}").exists():
         raise UserError(f"{runs.RUNS / name}{TWIN}: there is such a run, where the twin would be; give another --name")
-    made, sources, tokenizer = _task(task, origin, config, source, data, db, say)
+    made, tokenizer = _task(task, origin, config, source, data, db, say)
     weights = {"run": str(file) if file else None}
-    run = start.make(name, config, sources, tokenizer, weights, made, say)
+    run = start.make(name, config, tokenizer, weights, made, say)
     if twin:  # before the run is trained: what is interrupted goes on with both
-        start.make(f"{name}{TWIN}", config.changed(blind=True), sources, tokenizer, weights, made, lambda line: None)
+        start.make(f"{name}{TWIN}", config.changed(blind=True), tokenizer, weights, made, lambda line: None)
     code = start.carry_out(run, made, db, processes, say)
     return code or _twin(run, db, processes, say)
 
@@ -114,14 +114,14 @@ def _task(
     data: Mapping[str, Any],
     db: str | None,
     say: Say,
-) -> tuple[Task, Sequence[runs.Source], Tokenizer]:
-    """The task with its data, what the run is told to learn from, and its vocabulary."""
+) -> tuple[Task, Tokenizer]:
+    """The task with its data, and its vocabulary."""
     if task != "vqa":
         corpora = [runs.Corpus(version(key, db), weight) for key, weight in data["corpora"]]
         start.check(None, config, corpora, None)
         start.refuse_leaks(corpora, db)
         made = Retrieving(corpora) if task == "retrieval" else Reporting(corpora)
-        return made, corpora, source.tokenizer if source else start.vocabulary(corpora, config)
+        return made, source.tokenizer if source else start.vocabulary(corpora, config)
     asked = questions.question_set(data["source"], data["protocol"], data["language"], db, blank=config.blind)
     for line in told(asked):
         say(line)
@@ -129,7 +129,7 @@ def _task(
         _refuse_leaks(asked, origin, db, say)
     answers = asked.answers if "answer" in config.objectives else []
     tokenizer = source.tokenizer if source else _words(asked, config, data, db)
-    return Answering(asked, answers), [asked], tokenizer
+    return Answering(asked, answers), tokenizer
 
 
 def _refuse_leaks(asked: questions.QuestionSet, origin: str, db: str | None, say: Say) -> None:

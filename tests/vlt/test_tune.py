@@ -277,8 +277,11 @@ def test_a_run_stops_when_its_patience_ends_and_not_before(tmp_path):
     train(run, task, quiet)
     assert len(task.seen) == 6 and same(kept(run), task.seen[3])  # at steps 0, 2, ..., 10
     assert checkpoint.newest(run.checkpoints)[0] == 10
+    kinds = [(one["kind"], one["step"]) for one in run.records()]
+    assert kinds[-3:] == [("eval", 8), ("eval", 10), ("train", 10)]  # the steps since the last record, all 10
     train(run, Scripted(task.corpora, [9.9]), quiet)  # gone on with, it has ended
     assert same(kept(run), task.seen[3]) and checkpoint.newest(run.checkpoints)[0] == 10
+    assert [(one["kind"], one["step"]) for one in run.records()] == kinds
 
 
 def test_an_interrupted_run_remembers_its_best_and_its_patience(tmp_path):

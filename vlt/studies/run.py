@@ -110,7 +110,7 @@ class Runner:
             config = config.changed(steps=config.steps + round(spent), patience=0)  # it spends all of them
         name = _shared("tuned", config, task, tokenizer, origin)
         weights = {"run": str(predict.file_of(origin).resolve()) if origin else None}
-        seconds = self._trained(name, config, [self.questions], tokenizer, weights, task)
+        seconds = self._trained(name, config, tokenizer, weights, task)
         scores = _tested(name, task)
         tuned = {"run": name, "steps": _steps(name), "seconds": seconds}
         return {"arm": arm.name, "seed": seed, "pretrain": told, "tune": tuned, **scores}
@@ -138,8 +138,7 @@ class Runner:
             with written(kept) as file:
                 file.write(str(config.steps).encode())
         name = _shared("pretrained", config, task, tokenizer)
-        corpora = [self.corpora[arm.corpus]]
-        seconds = self._trained(name, config, corpora, tokenizer, {}, task)
+        seconds = self._trained(name, config, tokenizer, {}, task)
         run = runs.open_run(name)
         scores = [record for record in run.records() if record["kind"] == "eval"][-1:]
         told = {"run": name, "steps": config.steps, "seconds": seconds, "flops": _flops(config, task, tokenizer)}
@@ -157,7 +156,6 @@ class Runner:
         self,
         name: str,
         config: Config,
-        sources: Sequence[runs.Source],
         tokenizer: Tokenizer,
         weights: dict[str, str | None],
         task: Task,
@@ -170,7 +168,7 @@ class Runner:
                 code = start.resume(name, {}, None, self.processes, self.say)
             else:
                 shutil.rmtree(folder, ignore_errors=True)  # begun, but cut off before it was a run
-                run = start.make(name, config, sources, tokenizer, weights, task, self.say)
+                run = start.make(name, config, tokenizer, weights, task, self.say)
                 code = start.carry_out(run, task, None, self.processes, self.say)
             if code:
                 raise Stopped(code)

@@ -24,9 +24,14 @@ class Task(ABC):
     chosen_by = ""  # the score, higher is better, by which the best weights are kept; "": the last ones are
     answers: Sequence[str] = ()  # that a model may choose from, for a task that has some
 
+    @property
     @abstractmethod
+    def sources(self) -> Sequence[runs.Source]:
+        """What a run learns from."""
+
     def told(self) -> list[dict[str, Any]]:
-        """What the run learns from, as corpus.json holds it."""
+        """What a run learns from, as corpus.json holds it: each source with its hash."""
+        return [source.told() for source in self.sources]
 
     @abstractmethod
     def pack(self, config: Config, say: Say) -> None:
@@ -47,9 +52,10 @@ class OnCorpora(Task):
     def __init__(self, corpora: Sequence[runs.Corpus]):
         self.corpora = corpora
 
-    def told(self) -> list[dict[str, Any]]:
-        """The versions with their manifest hashes."""
-        return [corpus.told() for corpus in self.corpora]
+    @property
+    def sources(self) -> Sequence[runs.Corpus]:
+        """The corpora."""
+        return self.corpora
 
     def pack(self, config: Config, say: Say) -> None:
         """Pack the images of all versions."""

@@ -33,9 +33,10 @@ class Answering(Task):
     def __init__(self, questions: QuestionSet, answers: Sequence[str]):
         self.questions, self.answers = questions, answers
 
-    def told(self) -> list[dict[str, Any]]:
-        """The question set with the hash of its questions."""
-        return [self.questions.told()]
+    @property
+    def sources(self) -> list[QuestionSet]:
+        """The question set."""
+        return [self.questions]
 
     def pack(self, config: Config, say: Say) -> None:
         """Pack the images of all splits."""
