@@ -33,6 +33,7 @@ from corpus_db.console import (
     chosen,
     database_option,
     json_option,
+    known_versions,
     notice,
     reading,
     show,
@@ -112,7 +113,7 @@ def build(
 
 
 @main.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=known_versions)
 @click.option("--min-words", type=click.IntRange(0), default=3, show_default=True, help="Note shorter captions.")
 @click.option("--min-pixels", type=click.IntRange(0), default=64, show_default=True, help="Note smaller images.")
 @json_option
@@ -141,7 +142,9 @@ def audit(
 
 @main.command()
 @click.argument("key", metavar="PAIR")
-@click.option("--version", help="As the build of this version left it  [default: the last build]")
+@click.option(
+    "--version", shell_complete=known_versions, help="As the build of this version left it  [default: the last build]"
+)
 @json_option
 @database_option
 def explain(key: str, version: str | None, as_json: bool, db: str | None) -> None:
@@ -182,8 +185,8 @@ def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
 
 
 @main.command()
-@click.argument("version", required=False)
-@click.argument("other", required=False)
+@click.argument("version", required=False, shell_complete=known_versions)
+@click.argument("other", required=False, shell_complete=known_versions)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.html", help="Where the page goes."
 )

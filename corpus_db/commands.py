@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from corpus_db.console import chosen, database_option, json_option, notice, reading, show, writing
+from corpus_db.console import chosen, database_option, json_option, known_versions, notice, reading, show, writing
 
 
 @click.command()
@@ -98,7 +98,7 @@ def versions(as_json: bool, db: str | None) -> None:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("version", shell_complete=known_versions)
 @database_option
 def use(version: str, db: str | None) -> None:
     """Let rgc and caption_fts show this version, until the next build or use.
@@ -114,7 +114,7 @@ def use(version: str, db: str | None) -> None:
 
 
 @click.command()
-@click.argument("version")
+@click.argument("version", shell_complete=known_versions)
 @click.argument("tag", metavar="MAJOR.MINOR.PATCH")
 @database_option
 def tag(version: str, tag: str, db: str | None) -> None:
@@ -131,8 +131,8 @@ def tag(version: str, tag: str, db: str | None) -> None:
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=known_versions)
+@click.argument("b", shell_complete=known_versions)
 @json_option
 @database_option
 def diff(a: str, b: str, as_json: bool, db: str | None) -> None:
@@ -150,7 +150,7 @@ def diff(a: str, b: str, as_json: bool, db: str | None) -> None:
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=known_versions)
 @json_option
 @database_option
 @click.pass_context
@@ -190,7 +190,7 @@ def gc(dry_run: bool, as_json: bool, db: str | None) -> None:
 
 
 @click.command()
-@click.argument("version", required=False)
+@click.argument("version", required=False, shell_complete=known_versions)
 @click.option(
     "--format",
     "form",

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,6 +117,19 @@ def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(command)
+
+
+def known_versions(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """For the shell: the names of the versions of the SQLite file that would be used; none where there is trouble."""
+    import sqlite3
+    from pathlib import Path
+
+    path = Path(ctx.params.get("db") or recent.recall("built") or recent.recall("crawled") or "")
+    with suppress(sqlite3.Error, OSError):
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM version ORDER BY id")]
+        return [name for name in names if name.startswith(begun)]
+    return []
 
 
 def chosen(db: str | None, *kinds: recent.Kind) -> str:
