@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from corpus_db.report.ask import cut
 
 Part = tuple[str, str]  # "same", "gone" or "new", and the text
-_TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
+_TOKEN = re.compile(r"\s{1,80}|\w{1,80}|[^\w\s]")  # no token is so long that it could not be left out
 _AROUND = 24  # tokens of what stayed that are shown on each side of a change
 _TOKENS = 1500  # of a text, beyond which only its beginning is compared
 _LONGEST = 400  # characters of a part

@@ -50,6 +50,8 @@ def test_of_a_long_text_only_what_surrounds_a_change_is_shown():
     parts = changes("word " * 300 + "left" + " more" * 300, "word " * 300 + "right" + " more" * 300)
     assert [kind for kind, _ in parts] == ["same", "gone", "new", "same"]
     assert sum(len(text) for _, text in parts) < 200
+    unbroken = changes("w" * 9000, "w" * 9000 + ".")
+    assert sum(len(text) for _, text in unbroken) < 3000
     very_long = changes("a " * 50_000, "b " * 50_000)
     assert sum(len(text) for _, text in very_long) < 100_000
     assert "only its beginning" in very_long[-1][1]
