@@ -199,7 +199,13 @@ def gc(dry_run: bool, as_json: bool, db: str | None) -> None:
     help="What to write.",
 )
 @click.option("--with-images", is_flag=True, help="Image bytes too; mind the sources' licences (MedPix states none).")
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A new folder, or an interrupted export's.",
+)
 @json_option
 @database_option
 def export(version: str | None, form: str, with_images: bool, output: Path, as_json: bool, db: str | None) -> None:

@@ -46,9 +46,11 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--strict", is_flag=True, help="End at the first row or file that is missing or broken.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that read images  [default: one a core]")
-@click.option("--fetch", is_flag=True, help="roco: then fetch missing images from PubMed Central, a request a second.")
+@click.option(
+    "--fetch", is_flag=True, help="With roco: then fetch missing images from PubMed Central, a request a second."
+)
 @click.option("--mirror", metavar="URL", help="A server with PubMed Central's folders, for --fetch.")
-@click.option("--name", help="What the database calls it, for several of one layout  [default: SOURCE]")
+@click.option("--name", metavar="NAME", help="What the database calls it, for several of one layout  [default: SOURCE]")
 @json_option
 @database_option
 def import_(
@@ -101,10 +103,12 @@ def _words(_: click.Context, __: click.Parameter, value: str | None) -> tuple[st
 @click.command()
 @click.option("--seed", type=int, help="What the images and captions follow from  [default: 1]")
 @click.option("--cases", type=int, help="How many cases  [default: 1200]")
-@click.option("--noise", type=click.Choice(["none", "medpix", "heavy"]), help="Of the captions  [default: medpix]")
+@click.option("--noise", type=click.Choice(["none", "medpix", "heavy"]), help="The captions' noise  [default: medpix]")
 @click.option("--noise-seed", type=int, help="What the noise follows from  [default: the seed]")
 @click.option(
-    "--wordings", type=click.Choice(["development", "measure"]), help="Of the captions  [default: development]"
+    "--wordings",
+    type=click.Choice(["development", "measure"]),
+    help="The captions' sentence patterns  [default: development]",
 )
 @click.option(
     "--modality", "modalities", callback=_words, metavar="ct,mr,dx,us,nm", help="Some of these  [default: all]"

@@ -79,12 +79,14 @@ def known_runs(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
 
 MOST_SEED = 2**63 - 1
 PRECISION = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="[default: auto, by the device]"
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    help="Of the computation  [default: auto, by the device]",
 )
 
 
 @click.command()
-@click.option("--backbone", type=click.Choice(list(SIZES)), help="Of the image  [default: swin]")
+@click.option("--backbone", type=click.Choice(list(SIZES)), help="What reads the image  [default: swin]")
 @click.option(
     "--size",
     default="auto",
@@ -93,11 +95,16 @@ PRECISION = click.option(
     help="Of the backbone; auto: nano on a CPU, small on CUDA.",
 )
 @click.option(
-    "--objectives", callback=_objectives, metavar="mlm,itm:0.5,...", help="Of mlm, itm, itc, lm, with weights."
+    "--objectives", callback=_objectives, metavar="mlm,itm:0.5,...", help="Any of mlm, itm, itc, lm, with weights."
 )
 @click.option("--fusion", type=click.Choice(["cross", "merged"]), help="Two streams that read each other, or one.")
 @click.option("--mask", type=click.Choice(["bidirectional", "seq2seq"]), help="What MLM's words may see.")
-@click.option("--corpus", callback=corpora_option, metavar="VERSION[:WEIGHT],...", help="[default: the current one]")
+@click.option(
+    "--corpus",
+    callback=corpora_option,
+    metavar="VERSION[:WEIGHT],...",
+    help="Versions, with shares  [default: the current one]",
+)
 @click.option("--preset", type=click.Choice(["paper"]), help="Settings to begin with  [default: auto, by the device]")
 @click.option(
     "--set", "settings", multiple=True, callback=settings_of, metavar="NAME=VALUE", help="Any setting of a run."
@@ -108,14 +115,22 @@ PRECISION = click.option(
 @click.option("--compile/--no-compile", default=None, help="torch.compile; for CUDA.")
 @click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with.")
 @click.option(
-    "--init-backbone", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A torchvision file."
+    "--init-backbone",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Begin with torchvision's weights, from its file.",
 )
-@click.option("--init-text", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A BERT folder.")
-@click.option("--name", help="The run's  [default: from the backbone, numbered]")
-@click.option("--resume", metavar="RUN", shell_complete=known_runs, help="Go on with an interrupted run.")
-@click.option("--db", metavar="DB", help="The corpus's database  [default: the one built last]")
 @click.option(
-    "--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: one a core for nano, else one]"
+    "--init-text",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Begin with BERT's weights and words, from its folder.",
+)
+@click.option("--name", metavar="NAME", help="The run's name  [default: from the backbone, numbered]")
+@click.option("--resume", metavar="RUN", shell_complete=known_runs, help="Go on with an interrupted run.")
+@click.option("--db", metavar="DB", help="The corpus's database, a file or a URL  [default: the one built last]")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="On a CPU: how many, of a thread each  [default: one a core for nano, else one]",
 )
 @click.pass_context
 def pretrain(
@@ -178,11 +193,25 @@ def runs_(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--run", required=True, shell_complete=known_runs, help="A run's name or folder, or a model.safetensors.")
-@click.option("--question", help="Answer this instead; each [MASK] in it is filled in.")
+@click.option(
+    "--run",
+    required=True,
+    metavar="RUN",
+    shell_complete=known_runs,
+    help="A run's name or folder, or a model.safetensors.",
+)
+@click.option("--question", help="Answer this instead; fill in each [MASK] in it.")
 @click.option("--choices", help="The answers to choose from, with commas between.")
-@click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="Of a caption's search.")
-@click.option("--map", "map_", type=click.Path(dir_okay=False, path_type=Path), help="Draw where it looked (PNG).")
+@click.option(
+    "--beams",
+    type=click.IntRange(1, 64),
+    default=3,
+    show_default=True,
+    help="How many texts the search for a caption keeps.",
+)
+@click.option(
+    "--map", "map_", type=click.Path(dir_okay=False, path_type=Path), help="Draw where it looked, as a PNG file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def predict(
@@ -229,8 +258,14 @@ def predict(
 
 
 @click.command()
-@click.option("--run", required=True, shell_complete=known_runs, help="A run's name or folder, or a model.safetensors.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write a NumPy file (n, D).")
+@click.option(
+    "--run",
+    required=True,
+    metavar="RUN",
+    shell_complete=known_runs,
+    help="A run's name or folder, or a model.safetensors.",
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A NumPy file (n, D) instead.")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 def embed(run: str, output: Path | None, images: tuple[Path, ...]) -> None:
     """Embed images: one JSON line each, or all in a NumPy file.

@@ -19,8 +19,12 @@ def _seeds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 
 @click.command()
 @click.argument("name", metavar="objectives|backbones|vqa-baseline|corpora")
-@click.option("--preset", type=click.Choice(["full", "quick"]), default="full", show_default=True, help="quick: smoke.")
-@click.option("--db", metavar="DB", help="A corpus with its questions  [default: samples, made where they lack]")
+@click.option(
+    "--preset", type=click.Choice(["full", "quick"]), default="full", show_default=True, help="quick: a smoke test."
+)
+@click.option(
+    "--db", metavar="DB", help="A corpus with its questions, a file or a URL  [default: samples, made where they lack]"
+)
 @click.option("--questions", metavar="SOURCE", help="With --db: an imported set  [default: vqa-rad]")
 @click.option(
     "--protocol",
@@ -31,7 +35,9 @@ def _seeds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[in
 )
 @click.option("--seeds", callback=_seeds, metavar="1,2,...", help="Some of the study's, or others  [default: all]")
 @click.option("--arms", metavar="NAME,...", help="Some of the study's arms  [default: all]")
-@click.option("--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: by the model]")
+@click.option(
+    "--processes", type=click.IntRange(1), help="On a CPU: how many, of a thread each  [default: by the model]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.pass_context
 def study(

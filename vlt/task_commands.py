@@ -30,23 +30,35 @@ _training = _options(
         shell_complete=known_runs,
         help="A run, its folder or file; none: from scratch.",
     ),
-    click.option("--set", "settings", multiple=True, callback=settings_of, metavar="NAME=VALUE", help="Any setting."),
+    click.option(
+        "--set", "settings", multiple=True, callback=settings_of, metavar="NAME=VALUE", help="Any setting of a run."
+    ),
     click.option("--steps", type=click.IntRange(1), help="How many batches to learn from, at most."),
     click.option("--seed", type=click.IntRange(0, MOST_SEED), help="What chance follows from."),
     PRECISION,
     click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with."),
-    click.option("--name", help="The run's  [default: from the task and the run, numbered]"),
+    click.option("--name", metavar="NAME", help="The run's name  [default: from the task and the run, numbered]"),
     click.option("--resume", metavar="RUN", shell_complete=known_runs, help="Go on with an interrupted run."),
-    click.option("--db", metavar="DB", help="The database  [default: the one built last]"),
-    click.option("--processes", type=click.IntRange(1), help="On a CPU, a thread each  [default: by the model]"),
+    click.option("--db", metavar="DB", help="The corpus's database, a file or a URL  [default: the one built last]"),
+    click.option(
+        "--processes", type=click.IntRange(1), help="On a CPU: how many, of a thread each  [default: by the model]"
+    ),
 )
 _reading = _options(
-    click.option("--run", required=True, shell_complete=known_runs, help="A run's name or folder."),
-    click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", show_default=True),
-    click.option("--db", metavar="DB", help="The database  [default: the one that the run learned from]"),
+    click.option("--run", required=True, metavar="RUN", shell_complete=known_runs, help="A run's name or folder."),
+    click.option(
+        "--split",
+        type=click.Choice(["train", "val", "test"]),
+        default="test",
+        show_default=True,
+        help="Which part of the data.",
+    ),
+    click.option(
+        "--db", metavar="DB", help="The database, a file or a URL  [default: the one that the run learned from]"
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts."),
 )
-_corpus = click.option("--corpus", metavar="VERSION", help="[default: the one that the run learned from]")
+_corpus = click.option("--corpus", metavar="VERSION", help="A version  [default: the one that the run learned from]")
 
 
 @click.group()
@@ -71,14 +83,19 @@ def finetune() -> None:
     show_default=True,
     help="The set's own splits, or its images shared out anew by their hash.",
 )
-@click.option("--language", default="en", show_default=True, help="Of the questions; all: every one.")
-@click.option("--corpus", callback=corpora_option, metavar="VERSION", help="From scratch: words of its captions, too.")
+@click.option("--language", default="en", show_default=True, help="The questions' language; all: every one.")
+@click.option(
+    "--corpus",
+    callback=corpora_option,
+    metavar="VERSION",
+    help="With --from none: learn the words of its captions, too.",
+)
 @click.option("--twin/--no-twin", default=True, show_default=True, help="Train NAME-blind, too, which sees no image.")
 @click.pass_context
 def finetune_vqa(
     ctx: click.Context, source: str, protocol: str, language: str, corpus: Any, twin: bool, **given: Any
 ) -> None:
-    """Answer questions about images: chosen among the training answers, and written word by word.
+    """Learn to answer questions about images: chosen among the training answers, and written word by word.
 
     \b
     Example:
@@ -94,10 +111,15 @@ def finetune_vqa(
 
 @finetune.command("retrieval")
 @_training
-@click.option("--corpus", callback=corpora_option, metavar="VERSION[:WEIGHT],...", help="[default: the current one]")
+@click.option(
+    "--corpus",
+    callback=corpora_option,
+    metavar="VERSION[:WEIGHT],...",
+    help="Versions, with shares  [default: the current one]",
+)
 @click.pass_context
 def finetune_retrieval(ctx: click.Context, corpus: Any, **given: Any) -> None:
-    """Find the image of a text and the text of an image.
+    """Learn to find the image of a text and the text of an image.
 
     \b
     Example:
@@ -108,10 +130,15 @@ def finetune_retrieval(ctx: click.Context, corpus: Any, **given: Any) -> None:
 
 @finetune.command("report")
 @_training
-@click.option("--corpus", callback=corpora_option, metavar="VERSION[:WEIGHT],...", help="[default: the current one]")
+@click.option(
+    "--corpus",
+    callback=corpora_option,
+    metavar="VERSION[:WEIGHT],...",
+    help="Versions, with shares  [default: the current one]",
+)
 @click.pass_context
 def finetune_report(ctx: click.Context, corpus: Any, **given: Any) -> None:
-    """Write the caption or the report of an image.
+    """Learn to write the caption or the report of an image.
 
     \b
     Example:
@@ -167,10 +194,22 @@ def evaluate() -> None:
 
 @evaluate.command("vqa")
 @_reading
-@click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="Of written answers.")
-@click.option("--maps", type=click.IntRange(0), default=0, metavar="N", help="Draw where it looked; half are wrong.")
+@click.option(
+    "--beams",
+    type=click.IntRange(1, 64),
+    default=3,
+    show_default=True,
+    help="How many texts the search for an answer keeps.",
+)
+@click.option(
+    "--maps",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Draw where it looked for so many answers, half of them wrong.",
+)
 def evaluate_vqa(run: str, split: str, db: str | None, beams: int, maps: int, as_json: bool) -> None:
-    """Answers, exact and by token F1, beside the most frequent ones and the twin without the image.
+    """Score answers, exactly and by token F1, beside the most frequent ones and the twin without the image.
 
     \b
     Example:
@@ -186,11 +225,11 @@ def evaluate_vqa(run: str, split: str, db: str | None, beams: int, maps: int, as
 @evaluate.command("retrieval")
 @_reading
 @_corpus
-@click.option("--k", type=click.IntRange(1), default=16, show_default=True, help="Candidates that ITM ranks again.")
-@click.option("--exact", is_flag=True, help="ITM of every image with every text, too; slow.")
-@click.option("--limit", type=click.IntRange(2), help="Of a larger split so many evenly spaced pairs.")
+@click.option("--k", type=click.IntRange(1), default=16, show_default=True, help="How many candidates ITM ranks again.")
+@click.option("--exact", is_flag=True, help="Rank by ITM of every image with every text, too; slow.")
+@click.option("--limit", type=click.IntRange(2), help="Take so many evenly spaced pairs of a larger split.")
 def evaluate_retrieval(run: str, split: str, db: str | None, as_json: bool, corpus: str | None, **how: Any) -> None:
-    """R@1, 5, 10 and the median rank, image to text and back, by ITC and re-ranked by ITM.
+    """Score retrieval by R@1, 5, 10 and the median rank, image to text and back, by ITC and re-ranked by ITM.
 
     \b
     Example:
@@ -205,12 +244,28 @@ def evaluate_retrieval(run: str, split: str, db: str | None, as_json: bool, corp
 @evaluate.command("report")
 @_reading
 @_corpus
-@click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help="1: the greedy search.")
 @click.option(
-    "--length-penalty", type=click.FloatRange(0), default=1.0, show_default=True, help="Above 1 longer texts."
+    "--beams",
+    type=click.IntRange(1, 64),
+    default=3,
+    show_default=True,
+    help="How many texts the search keeps; 1: greedy.",
 )
-@click.option("--no-repeat", type=click.IntRange(0), default=0, show_default=True, help="No so many tokens twice.")
-@click.option("--limit", type=click.IntRange(2), help="Of a larger split so many evenly spaced pairs.")
+@click.option(
+    "--length-penalty",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Above 1 prefers longer texts, below 1 shorter ones.",
+)
+@click.option(
+    "--no-repeat",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="No run of so many tokens comes twice; 0: any may.",
+)
+@click.option("--limit", type=click.IntRange(2), help="Take so many evenly spaced pairs of a larger split.")
 def evaluate_report(
     run: str,
     split: str,
@@ -222,7 +277,7 @@ def evaluate_report(
     no_repeat: int,
     limit: int | None,
 ) -> None:
-    """BLEU, ROUGE-L, CIDEr, METEOR and clinical F1 of what a run writes, beside the best constant text.
+    """Score captions by BLEU, ROUGE-L, CIDEr, METEOR and clinical F1, beside the best constant text.
 
     \b
     Example:
