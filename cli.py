@@ -32,6 +32,7 @@ from corpus_db.console import (
     Commands,
     chosen,
     database_option,
+    filled_database_option,
     json_option,
     known_versions,
     notice,
@@ -66,7 +67,19 @@ def _specs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tu
     return specs
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+SECTIONS = {
+    "Begin": ("demo", "doctor", "completion"),
+    "Get images and captions": ("crawl", "import", "sample", "clean"),
+    "Make versions": ("build", "audit", "versions", "use", "diff", "tag", "verify", "export"),
+    "Look and judge": ("stats", "sql", "search", "explain", "report", "browse", "review"),
+    "Take away": ("purge", "gc"),
+    "Train and use models": ("pretrain", "finetune", "evaluate", "runs", "predict", "embed", "study", "score"),
+}
+
+
+@click.group(
+    cls=Commands, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 def main() -> None:
     """From a MedPix site to a versioned corpus of radiology images and captions that answers SQL.
 
@@ -78,7 +91,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--name", help="The version's name  [default: v1, v2, ...]")
+@click.option("--name", metavar="NAME", help="The version's name  [default: v1, v2, ...]")
 @click.option(
     "--exclude",
     "excluding",
@@ -90,7 +103,7 @@ def main() -> None:
 @click.option("--whole-cases/--images-only", default=True, help="With --exclude: the case too, or the images alone.")
 @click.option("--no-audit", is_flag=True, help="Do not prove the new version; it may leak.")
 @json_option
-@database_option
+@filled_database_option
 def build(
     name: str | None, excluding: tuple[str, ...], whole_cases: bool, no_audit: bool, as_json: bool, db: str | None
 ) -> None:
@@ -143,7 +156,10 @@ def audit(
 @main.command()
 @click.argument("key", metavar="PAIR")
 @click.option(
-    "--version", shell_complete=known_versions, help="As the build of this version left it  [default: the last build]"
+    "--version",
+    metavar="VERSION",
+    shell_complete=known_versions,
+    help="As the build of this version left it  [default: the last build]",
 )
 @json_option
 @database_option
@@ -165,7 +181,7 @@ def explain(key: str, version: str | None, as_json: bool, db: str | None) -> Non
 
 @main.command()
 @click.argument("key", metavar="PAIR")
-@click.option("--why", required=True, help="For the record: who asked, on what ground.")
+@click.option("--why", required=True, metavar="TEXT", help="For the record: who asked, on what ground.")
 @json_option
 @database_option
 def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
@@ -192,6 +208,8 @@ def purge(key: str, why: str, as_json: bool, db: str | None) -> None:
 )
 @click.option("--public", is_flag=True, help="Leave out what must not be published: texts as they came, and images.")
 @click.option("--with-images", is_flag=True, help="With --public: images all the same; mind the sources' licences.")
+@click.option("--run", metavar="RUN", help="A page about a run instead: how it learned, what it scored and said.")
+@click.option("--study", metavar="NAME", help="A page about a study instead, by its folder in runs/studies/.")
 @json_option
 @database_option
 def report(
@@ -200,16 +218,30 @@ def report(
     output: Path,
     public: bool,
     with_images: bool,
+    run: str | None,
+    study: str | None,
     as_json: bool,
     db: str | None,
 ) -> None:
-    """Write one self-contained page on a version, or on how OTHER differs from VERSION.
+    """Write one self-contained page on a version, on how OTHER differs from VERSION, on a run or on a study.
 
     \b
     Example:
       python cli.py report -o corpus.html
       python cli.py report v1 v2 -o changes.html
+      python cli.py report --run rad -o run.html
+      python cli.py report --study objectives-vqa-rad -o study.html
     """
+    if run or study:
+        if version or with_images or (run and study):
+            raise click.UsageError(
+                "--run RUN and --study NAME stand alone: without a version or --with-images, not both"
+            )
+        from vlt import report as training_report
+
+        wrote = training_report.write(output, run, study, public=public, db=db)
+        show(wrote, as_json, training_report.render)
+        return
     from corpus_db.report import make as reporting
 
     with reading(db) as engine:
