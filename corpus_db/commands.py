@@ -18,7 +18,8 @@ from corpus_db.console import chosen, database_option, json_option, known_versio
     metavar="OUT.jsonl",
     help="Where the cleaned lines go.",
 )
-def clean(source: Path, output: Path) -> None:
+@json_option
+def clean(source: Path, output: Path, as_json: bool) -> None:
     """Clean any captions: lines of {"id", "raw"} become lines of {"id", "clean", "drop_reason", "edits"}.
 
     \b
@@ -27,8 +28,9 @@ def clean(source: Path, output: Path) -> None:
     """
     from corpus_db.clean import clean_file
 
-    counts = clean_file(source, output)
-    click.echo(", ".join(f"{name} {count}" for name, count in counts.most_common()) or "no captions")
+    counts = clean_file(source, output).most_common()
+    told = ", ".join(f"{name} {count}" for name, count in counts) or "no captions"
+    show(dict(counts), as_json, lambda _: [told])
 
 
 @click.command()
@@ -99,8 +101,9 @@ def versions(as_json: bool, db: str | None) -> None:
 
 @click.command()
 @click.argument("version", shell_complete=known_versions)
+@json_option
 @database_option
-def use(version: str, db: str | None) -> None:
+def use(version: str, as_json: bool, db: str | None) -> None:
     """Let rgc and caption_fts show this version, until the next build or use.
 
     \b
@@ -110,14 +113,16 @@ def use(version: str, db: str | None) -> None:
     from corpus_db import version as versioning
 
     with writing(db) as engine:
-        click.echo(f"current version: {versioning.use(engine, version).name}")
+        name = versioning.use(engine, version).name
+    show({"version": name}, as_json, lambda found: [f"current version: {found['version']}"])
 
 
 @click.command()
 @click.argument("version", shell_complete=known_versions)
 @click.argument("tag", metavar="MAJOR.MINOR.PATCH")
+@json_option
 @database_option
-def tag(version: str, tag: str, db: str | None) -> None:
+def tag(version: str, tag: str, as_json: bool, db: str | None) -> None:
     """Give a version a second name that never moves, for papers to cite.
 
     \b
@@ -127,7 +132,8 @@ def tag(version: str, tag: str, db: str | None) -> None:
     from corpus_db import version as versioning
 
     with writing(db) as engine:
-        click.echo(f"{versioning.tag(engine, version, tag).name}: tagged {tag}")
+        name = versioning.tag(engine, version, tag).name
+    show({"version": name, "tag": tag}, as_json, lambda found: [f"{found['version']}: tagged {found['tag']}"])
 
 
 @click.command()

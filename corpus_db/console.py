@@ -4,7 +4,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,24 @@ ADVICE = {  # words of a message, in lower case, and what to do about it
 
 
 class Commands(click.Group):
-    """Commands that end in one line where the data, the site or the machine is at fault."""
+    """Commands that end in one line where the data, the site or the machine is at fault.
+
+    `sections`: the titles that help lists them under, each with the names of its commands.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.sections = sections or {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with its whole first sentence, under its section's title."""
+        named = {name for names in self.sections.values() for name in names}
+        rest = {"Other commands" if named else "Commands": sorted(self.commands.keys() - named)}
+        for title, names in {**self.sections, **rest}.items():
+            rows = [(name, (self.commands[name].help or "").partition("\n\n")[0]) for name in names]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl([(name, " ".join(text.split())) for name, text in rows])
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with one_line_errors():
@@ -105,13 +122,14 @@ class Limit(click.ParamType):
         return int(value)
 
 
-def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--db."""
-    says = (
-        "An SQLite file or postgresql+psycopg://user@host/name  "
-        "[default: crawl: data/SITE.db; build, import: the one filled last; others: the one built last]"
-    )
-    return click.option("--db", metavar="DB", help=says)(command)
+def database_option_of(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--db, which is `default` where it is not given."""
+    says = f"An SQLite file or postgresql+psycopg://user@host/name  [default: {default}]"
+    return click.option("--db", metavar="DB", help=says)
+
+
+database_option = database_option_of("the one built last")
+filled_database_option = database_option_of("the one filled last")
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from corpus_db.console import Limit, database_option, filling, json_option, notice, show
+from corpus_db.console import Limit, database_option_of, filled_database_option, filling, json_option, notice, show
 from corpus_db.errors import UserError
 
 
@@ -19,9 +19,10 @@ from corpus_db.errors import UserError
     "--limit", type=Limit(), metavar="N|all", help="How many cases  [default: 500 of the live site, all of others]"
 )
 @click.option("--retry-failed", is_flag=True, help="Ask again only for what failed for a passing reason.")
-@database_option
+@json_option
+@database_option_of("data/SITE.db")
 @click.pass_context
-def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str | None) -> None:
+def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, as_json: bool, db: str | None) -> None:
     """Fetch a site's cases, topics and images into a database; the same command goes on after an interruption.
 
     \b
@@ -38,7 +39,10 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
     """
     from rgc import crawl as crawling
 
-    ctx.exit(crawling.run(site, db, limit, retry_failed, click.echo).exit_code)
+    outcome = crawling.run(site, db, limit, retry_failed, notice if as_json else click.echo)
+    if as_json:
+        show({"database": outcome.database, **outcome.summary}, True, str)
+    ctx.exit(outcome.exit_code)
 
 
 @click.command("import")
@@ -52,7 +56,7 @@ def crawl(ctx: click.Context, site: str, limit: Any, retry_failed: bool, db: str
 @click.option("--mirror", metavar="URL", help="A server with PubMed Central's folders, for --fetch.")
 @click.option("--name", metavar="NAME", help="What the database calls it, for several of one layout  [default: SOURCE]")
 @json_option
-@database_option
+@filled_database_option
 def import_(
     source: str,
     path: Path,
