@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from corpus_db import audit_near, burnt_in
+from corpus_db.progress import told
 from corpus_db.store import MAX_BYTES, MAX_PIXELS, leads_out
 from corpus_db.workers import mapped
 
@@ -49,7 +50,8 @@ class Images:
         self.say = say
         if len(paths) > _MANY:
             say(f"audit: reading {len(paths)} images")
-        seen = (one for chunk in mapped(_see_all, list(self.files.items())) for one in chunk)
+        chunks = mapped(_see_all, list(self.files.items()))
+        seen = (one for chunk in told(chunks, len(paths), "images read", say) for one in chunk)
         self.seen: dict[str, Seen] = dict(zip(self.files, seen, strict=True))
 
     def alike(self, ones: Sequence[str], others: Sequence[str]) -> list[Alike]:
@@ -68,7 +70,8 @@ class Images:
         if len(proposed) > _MANY:
             self.say(f"audit: comparing {len(proposed)} pairs of images that may be one")
         files = [(self.files[one], self.files[other]) for one, other in proposed]
-        scores = (score for chunk in mapped(_compare_all, files) for score in chunk)
+        chunks = told(mapped(_compare_all, files), len(files), "pairs compared", self.say)
+        scores = (score for chunk in chunks for score in chunk)
         for (one, other), likeness in zip(proposed, scores, strict=True):
             if likeness >= audit_near.SUSPECT:
                 found.append(Alike(one, other, "near" if likeness >= audit_near.SAME else "suspect", likeness))

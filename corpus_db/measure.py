@@ -13,6 +13,7 @@ from sqlalchemy import Engine, bindparam, select, update
 from corpus_db import dedup, pixel_labels
 from corpus_db.db import upserts
 from corpus_db.gather import table
+from corpus_db.progress import told
 from corpus_db.workers import mapped
 
 ALGORITHMS = {"hash": dedup.ALGORITHM, "pixels": pixel_labels.VERSION}
@@ -73,7 +74,7 @@ def _measure_new(engine: Engine, root: Path, measured: Measured, say: Say) -> No
         say(f"measuring {len(new)} images")
     keep = update(image).where(image.c.sha256 == bindparam("key"))
     keep = keep.values({name: bindparam(name) for name in ("phash", "pixel_sha256", "facts")})
-    for batch in mapped(_measure_chunk, new):
+    for batch in told(mapped(_measure_chunk, new), len(new), "images measured", say):
         good = [row for row in batch if "facts" in row]
         measured.unreadable += [row["path"] for row in batch if "facts" not in row]
         if good:
@@ -126,7 +127,7 @@ def _near(engine: Engine, root: Path, rows: Sequence[Any], say: Say) -> list[Lik
     if len(pending) > _MANY:
         say(f"comparing {len(pending)} pairs of images that may be one")
     found = [Likeness(*key, row.kind, row.distance) for key, row in judged.items() if row.kind]
-    for batch in mapped(_compare_chunk, pending):
+    for batch in told(mapped(_compare_chunk, pending), len(pending), "pairs compared", say):
         found += [
             Likeness(row["a_sha256"], row["b_sha256"], row["kind"], row["distance"]) for row in batch if row["kind"]
         ]
