@@ -19,6 +19,7 @@ from corpus_db import db, sql, sql_output
 from corpus_db.gather import table
 from corpus_db.version import insert_rows, make_current
 from rgc.parse import read
+from tests.phantom import partly_drawn
 from tests.rgc.crawling import crawl
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "query.md"
@@ -69,9 +70,9 @@ def answer(engine: Engine, question: Question) -> str:
 
 def grow(folder: Path) -> Engine:
     """The sample site crawled in two goes, with a version after each: v1 of the first cases, v2 of more."""
-    path = folder / "grown.db"
+    path, site = folder / "grown.db", partly_drawn.write(folder / "site", CASES)
     for limit in (FIRST_CASES, CASES):
-        done = crawl("sample", path, "--limit", limit, timeout=900)
+        done = crawl(f"sample:{site}", path, "--limit", limit, timeout=900)
         assert done.returncode == 0, done.stderr
         engine = db.create(path)
         building.build(engine, {"medpix": read}, audited=False)
