@@ -7,7 +7,7 @@ PY := .venv/bin/python
 CHECK := import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3 python,$(shell $(p) -c '$(CHECK)' 2>/dev/null && echo $(p))))
 
-.PHONY: install rgc test lint bench lock clean
+.PHONY: install rgc browse test lint bench lock clean
 .DELETE_ON_ERROR:
 
 install: .venv/.installed
@@ -15,6 +15,9 @@ install: .venv/.installed
 rgc: install
 	@$(PY) cli.py crawl --site "$$SITE" $${LIMIT:+--limit "$$LIMIT"} $${DB:+--db "$$DB"}
 	@$(PY) cli.py build $${DB:+--db "$$DB"}
+
+browse: install
+	@$(PY) cli.py browse $${DB:+--db "$$DB"}
 
 test: install
 	$(PY) -m pytest -n auto --dist loadfile $(ARGS)

@@ -27,8 +27,8 @@ from sqlmodel import SQLModel  # noqa: E402
 
 from corpus_db import db, sql  # noqa: E402
 from corpus_db.models import now  # noqa: E402
+from corpus_db.questions import PAGE, questions  # noqa: E402
 from corpus_db.version import insert_rows, make_current  # noqa: E402
-from tests.query_answers import PAGE, questions  # noqa: E402
 
 SEED, RUNS, LIMIT_MS = 1, 5, 100
 IMAGES_A_CASE = 4

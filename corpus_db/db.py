@@ -92,7 +92,7 @@ def open_readonly(db: str | Path, timeout_s: float | None = None) -> Engine:
     url = parse_url(db)
     if url.get_backend_name() == "sqlite":
         path = _require_file(url)
-        engine = create_engine(url, creator=lambda: _connect_readonly(path), poolclass=NullPool)
+        engine = create_engine(url, creator=lambda: connect_readonly(path), poolclass=NullPool)
     else:
         options = "-c default_transaction_read_only=on"
         if timeout_s is not None:
@@ -185,7 +185,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _connect_readonly(path: Path) -> sqlite3.Connection:
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """A connection to an SQLite file that cannot write to it; any thread may use it."""
     wal = Path(f"{path}-wal")
     # A WAL database in a folder that cannot be written opens only if told that nobody else writes it, either.
     lone = not os.access(path.parent, os.W_OK) and not (wal.exists() and wal.stat().st_size)

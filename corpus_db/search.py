@@ -63,12 +63,16 @@ def matching(engine: Engine, words: str) -> TextClause:
     `words` are plain words; "words in quotes" stand side by side; effus* is any word that begins so; A NEAR/3 B is A
     and B in either order with at most three words between. Raises UserError where there is no word to look for.
     """
-    terms = parse(words)
     if db.is_sqlite(engine):
-        condition, query = "caption_fts MATCH :words", " AND ".join(map(_fts5, terms))
+        condition, query = "caption_fts MATCH :words", fts5(words)
     else:
-        condition, query = "tsv @@ CAST(:words AS tsquery)", " & ".join(map(_tsquery, terms))
+        condition, query = "tsv @@ CAST(:words AS tsquery)", " & ".join(map(_tsquery, parse(words)))
     return text(f"SELECT pair_id FROM caption_fts WHERE {condition}").bindparams(words=query)
+
+
+def fts5(words: str) -> str:
+    """What `caption_fts MATCH` wants on SQLite for words that `matching` takes."""
+    return " AND ".join(map(_fts5, parse(words)))
 
 
 def parse(words: str) -> Sequence[Term | Near]:

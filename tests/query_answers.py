@@ -4,12 +4,9 @@ python -m tests.query_answers        # ask them all anew and write the answers i
 """
 
 import io
-import itertools
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine, inspect, select, text
@@ -17,48 +14,18 @@ from sqlalchemy import Engine, inspect, select, text
 from corpus_db import build as building
 from corpus_db import db, sql, sql_output
 from corpus_db.gather import table
+from corpus_db.questions import PAGE, Question, questions
 from corpus_db.version import insert_rows, make_current
 from rgc.parse import read
 from tests.phantom import partly_drawn
 from tests.rgc.crawling import crawl
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "query.md"
-VERSIONS = "## Questions about versions"
 FIRST_CASES, CASES = 300, 420
 CRAWLED = ("source", "crawl", "fetch", "raw_record", "image", "image_ref", "alike", "drift")
 BUILT = (
     *("study_case", "pair", "version", "current_version", "version_pair", "version_drop", "edit", "label"),
     *("conflict", "duplicate", "case_edit"),
 )
-_BLOCK = re.compile(r"^```(sql|text)\n(.*?)\n```\n", re.S | re.M)
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question of the page."""
-
-    title: str
-    about_versions: bool
-    statements: dict[str, str]  # by engine
-    answer: str
-    at: int  # where in the page its answer stands or belongs
-    length: int  # of the answer as it stands there
-
-
-def questions(page: str) -> Iterator[Question]:
-    """All of them, in order: a heading of three marks, one statement or one for each engine, the answer."""
-    heads = [*re.finditer(r"^### (.+)$", page, re.M), None]
-    for head, following in itertools.pairwise(heads):
-        assert head is not None
-        section = page[head.end() : following.start() if following else len(page)]
-        blocks = list(_BLOCK.finditer(section))
-        statements = [block[2] for block in blocks if block[1] == "sql"]
-        answers = [block for block in blocks if block[1] == "text"]
-        told = answers[0] if answers else None
-        end = head.end() + (told.start() if told else blocks[-1].end() + 1)
-        by_engine = {"sqlite": statements[0], "postgresql": statements[-1]}
-        about_versions = head.start() > page.index(VERSIONS)
-        yield Question(head[1], about_versions, by_engine, told[2] if told else "", end, len(told[0]) if told else 0)
 
 
 def answer(engine: Engine, question: Question) -> str:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Engine
 
 from corpus_db import db
+from corpus_db.questions import PAGE, questions
 from tests.conftest import _administer as administer
-from tests.query_answers import PAGE, answer, copy, documented_columns, existing_columns, grow, questions
+from tests.query_answers import answer, copy, documented_columns, existing_columns, grow
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = list(questions(PAGE.read_text()))
