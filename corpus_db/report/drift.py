@@ -60,12 +60,14 @@ def drift(ask: Ask, raw: bool) -> Drift:
         passes,
         [tuple(row) for row in fields],
         [(key, field, cut(before, _TEXT), cut(after, _TEXT)) for key, field, before, after in examples] if raw else [],
-        [(kind, status, reason or "", _says(reason), count) for kind, status, reason, count in missing],
+        [(kind, status, reason or "", _says(status, reason), count) for kind, status, reason, count in missing],
         newer,
     )
 
 
-def _says(reason: str | None) -> str:
+def _says(status: str, reason: str | None) -> str:
+    if status == "pending":
+        return "not asked for yet"
     return REASONS[reason].says if reason in REASONS else ""
 
 

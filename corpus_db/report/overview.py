@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from corpus_db.repeats import SAMPLE
 from corpus_db.report.ask import NONE, Ask, Counted, Heat, counted, heat
 
 
@@ -24,6 +25,11 @@ class Overview:
     sources: list[tuple[Any, ...]]  # name, pairs, site, licence, citation
     licences: Counted
     missing: Counted  # frozen fields that are empty
+
+    @property
+    def of_sample(self) -> bool:
+        """Whether it holds phantoms of the embedded sample site."""
+        return any(name == SAMPLE for name, *_ in self.sources)
 
 
 _FIELDS = ("licence", "credit", "title", "diagnosis", "patient_key")

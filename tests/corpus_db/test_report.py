@@ -209,6 +209,13 @@ def test_an_audit_is_told_only_where_it_is_on_record(filler, page):
     assert "No audit is on record" in page(filler.engine)
 
 
+def test_phantoms_are_told_from_patients(filler, page):
+    build(filler.engine, READERS)
+    assert "not patients" not in page(filler.engine)
+    run(filler.engine, "UPDATE version_pair SET source = 'sample' WHERE pair_id = 'medpix:11'")
+    assert "holds pairs of the embedded sample site: rendered phantoms, not patients" in page(filler.engine)
+
+
 def test_what_moved_upstream_is_told(filler, page):
     build(filler.engine, READERS)
     run(filler.engine, "INSERT INTO crawl (source_id, started) SELECT id, :now FROM source", now=now())
