@@ -40,8 +40,8 @@ class Stopped(Exception):
 def demo(home: Path, script: Path, say: Say, size: Size | None = None) -> list[str]:
     """Carry out what is not done yet -> the addresses of the reports.
 
-    Each step is a command of its own, run in `home`, so that neither the user's corpus nor his runs are touched. Raises
-    UserError where one fails, Stopped where one is interrupted.
+    Each step is a command of its own, run in `home`, so that neither the user's corpus nor the user's runs are
+    touched. Raises UserError where one fails, Stopped where one is interrupted.
     """
     size = size or Size()
     _take(home, size)
