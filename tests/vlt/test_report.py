@@ -148,6 +148,7 @@ def test_answers_stand_beside_their_baselines_with_the_best_and_the_worst(rad):
 def test_a_public_page_holds_no_text_and_no_image_of_the_corpus(rad):
     text, seen = page("rad", public=True)
     assert not [tag for tag, _ in seen if tag == "img"] and kept.HOSTILE not in text
+    assert "must not be published" in page("rad")[0] and "must not be published" not in text
     assert "On which side" not in text and "3 of 16 true answers" in text and "What it said is left out" in text
 
 
@@ -269,6 +270,14 @@ def test_a_study_shows_its_arms_its_verdicts_and_what_is_not_done(tmp_path):
         "mlm 100.0 [100.0, 100.0]"
     )
     assert figures[1].startswith("Exact match less that of none, points: mlm +75.0 [")
+
+
+def test_a_study_shows_the_command_that_was_noted(tmp_path):
+    told = {"command": "python cli.py study tiny --db here.db", "commit": "c0ffee", "torch": "2"}
+    (kept.study(tmp_path) / "environment.json").write_text(json.dumps(told))
+    report.write(Path("page.html"), None, "tiny-vqa-rad")
+    text, _ = checked("page.html")
+    assert "python cli.py study tiny --db here.db" in text and "c0ffee" in text and "not noted" not in text
 
 
 def test_a_quick_study_is_marked_as_no_evidence(tmp_path):

@@ -18,6 +18,7 @@ from vlt.metrics.retrieval import COUNTINGS, DIRECTIONS, METHODS
 from vlt.report.curves import Intervals, intervals
 
 MAIN = ("overall", "closed", "open")  # groups of questions that stand in the first table
+TITLES = {"vqa": "Answers", "retrieval": "Retrieval", "report": "Written texts"}
 MOST_BYTES = 50 * 2**20  # of a result.json
 DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
@@ -71,7 +72,7 @@ def _read(folder: Path, weights: str | None) -> Evaluated:
         result = _json(folder / "result.json")
         lay_out = {"vqa": _questions, "retrieval": _retrieval, "report": _texts}[result["task"]]
         of_set = f"{result['set']}, {result['split']} split" if "set" in result else result["version"]
-        title = f"{result['task']}: {of_set}"
+        title = f"{TITLES[result['task']]}: {of_set}"
         split = str(result.get("split", "test"))
         found = lay_out(Evaluated(folder.name, folder, result["task"], title, made_by, split), result)
         if settings := result.get("settings"):

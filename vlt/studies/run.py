@@ -73,7 +73,7 @@ class Runner:
                     file.write(json.dumps(cell).encode())
 
     def _claim(self) -> None:
-        """The folder is of one study on one set of data; UserError where it is of another."""
+        """The folder is of one study on one set of data; UserError where it is of another. Notes this command."""
         told = {"study": asdict(self.study), "preset": self.budget, "questions": self.questions.told()}
         told |= {"corpora": {name: corpus.told() for name, corpus in self.corpora.items()}}
         for one in (told["questions"], *told["corpora"].values()):
@@ -85,6 +85,8 @@ class Runner:
         (self.folder / "cells").mkdir(parents=True, exist_ok=True)
         with written(path) as file:
             file.write(text.encode())
+        with written(self.folder / "environment.json") as file:
+            file.write(json.dumps(runs.environment(), indent=1).encode())
 
     @cached_property
     def questions(self) -> QuestionSet:

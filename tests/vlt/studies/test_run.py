@@ -74,7 +74,7 @@ def test_a_study_leaves_a_cell_for_each_arm_and_seed_a_table_and_a_plot(whole):
     cells, result = measured(folder)
     assert list(cells) == CELLS
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("cells", "plot.png", "result.json", "study.json", "table.csv", "table.md")
+        *("cells", "environment.json", "plot.png", "result.json", "study.json", "table.csv", "table.md")
     ]
     assert "smoke test" in (folder / "table.md").read_text() and list(result) == ["none", "mlm"]
     assert [row["arm"] for row in csv.DictReader((folder / "table.csv").open())] == ["none", "mlm"]
