@@ -40,6 +40,11 @@ class Corpus:
         self.pictures = Pictures(self.engine, db.image_root(self.engine.url))
         self.writing = writing
 
+    @property
+    def nav(self) -> dict[str, Any]:
+        """What every page's links need to know: where to review, and whether there are tables to see."""
+        return {"review": REVIEW if self.writing else None, "tables": self.path is not None}
+
     async def ask(self, question: Callable[..., T], *values: Any) -> T:
         """`question(engine, *values)` in a thread, so that other pages do not wait for it."""
         return await asyncio.to_thread(question, self.engine, *values)

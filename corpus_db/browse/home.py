@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from corpus_db.browse.corpus import REVIEW, Corpus
+from corpus_db.browse.corpus import Corpus
 from corpus_db.page import render
 from corpus_db.questions import Question
 from corpus_db.review import queue
@@ -15,9 +15,8 @@ async def page(corpus: Corpus, saved: list[tuple[str, Question]]) -> str:
     found = await corpus.ask(_counts)
     waiting = len(await corpus.ask(queue)) if corpus.writing else None
     queries = [(f"/corpus/{name}", question.title) for name, question in saved]
-    return render(
-        "home.html", "corpus_db.browse", name=corpus.name, waiting=waiting, review=REVIEW, queries=queries, **found
-    )
+    told = {"name": corpus.name, "waiting": waiting, "queries": queries, **found}
+    return render("home.html", "corpus_db.browse", **told, **corpus.nav)
 
 
 def _counts(engine: Engine) -> dict[str, Any]:

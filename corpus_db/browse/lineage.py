@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from corpus_db.browse.corpus import REVIEW, Corpus, pair_address, row_address
+from corpus_db.browse.corpus import Corpus, pair_address, row_address
 from corpus_db.explain import explain
 from corpus_db.gather import table
 from corpus_db.page import render
@@ -20,7 +20,12 @@ async def page(corpus: Corpus, key: str) -> str:
     """As HTML; UserError where the key, as `explain` takes it, names nothing or several things."""
     found = await corpus.ask(lineage, key)
     addresses = {"pair_address": pair_address, "row_address": row_address if corpus.path else None}
-    return render("pair.html", "corpus_db.browse", **found, **addresses, review=REVIEW if corpus.writing else None)
+    return render("pair.html", "corpus_db.browse", **found, **addresses, **corpus.nav)
+
+
+def missing(corpus: Corpus, message: str) -> str:
+    """The page that says why there is none, as HTML."""
+    return render("missing.html", "corpus_db.browse", message=message, **corpus.nav)
 
 
 def lineage(engine: Engine, key: str) -> dict[str, Any]:

@@ -29,15 +29,15 @@ class Pictures:
 
     def get(self, sha256: str, side: int) -> bytes | None:
         """JPEG of at most `side` pixels; empty where the file cannot be shown, None where the database lacks it."""
+        image = table("image")
+        with self.engine.connect() as connection:  # each time: what was purged meanwhile must not be shown from memory
+            path = connection.execute(select(image.c.path).where(image.c.sha256 == sha256)).scalar()
+        if path is None:
+            return None
         with self._lock:
             if (sha256, side) in self._made:
                 self._made.move_to_end((sha256, side))
                 return self._made[sha256, side]
-        image = table("image")
-        with self.engine.connect() as connection:
-            path = connection.execute(select(image.c.path).where(image.c.sha256 == sha256)).scalar()
-        if path is None:
-            return None
         body = self._make(path, side)
         self._keep((sha256, side), body)
         return body

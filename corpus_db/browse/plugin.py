@@ -121,10 +121,11 @@ async def _find(request: Any) -> Response:
 
 
 async def _pair(request: Any, datasette: Any) -> Response:
+    key = unquote(request.url_vars["key"])
     try:
-        return _html(await lineage.page(_corpus(datasette), unquote(request.url_vars["key"])))
+        return _html(await lineage.page(_corpus(datasette), key))
     except UserError as error:
-        raise NotFound(str(error)) from None
+        return _html(lineage.missing(_corpus(datasette), str(error)), 404)
 
 
 async def _picture(request: Any, datasette: Any) -> Response:
@@ -134,8 +135,12 @@ async def _picture(request: Any, datasette: Any) -> Response:
     body = await asyncio.to_thread(_corpus(datasette).pictures.get, sha256, side)
     if body is None:
         raise NotFound("no image of that sha256 in this database")
-    kept = {"cache-control": "private, max-age=86400" if body else "no-store"}
-    return Response(body or _NOT_HERE, 200, kept, "image/jpeg" if body else "image/svg+xml")
+    if not body:
+        return Response(_NOT_HERE, 200, {"cache-control": "no-store"}, "image/svg+xml")
+    kept = {"cache-control": "private, no-cache", "etag": f'"{sha256}-{side}"'}  # asked again: it may have been purged
+    if request.headers.get("if-none-match") == kept["etag"]:
+        return Response(b"", 304, kept, "image/jpeg")
+    return Response(body, 200, kept, "image/jpeg")
 
 
 async def _review(request: Any, datasette: Any) -> Response:

@@ -118,8 +118,8 @@ async def _page(
         form=form,
         said=said,
         trouble=trouble,
-        review=REVIEW,
         pair_address=pair_address,
+        **corpus.nav,
     )
 
 

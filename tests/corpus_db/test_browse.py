@@ -18,8 +18,12 @@ from sqlalchemy import Engine, text
 
 from cli import main
 from corpus_db import db
+from corpus_db.export import export
+from corpus_db.purge import purge
 from corpus_db.questions import PAGE, questions
 from tests.corpus_db.browsing import EVIL, Pages, hostile
+from tests.corpus_db.corpus import Filler, image
+from tests.corpus_db.pictures import READERS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,6 +124,40 @@ def test_an_image_is_shown_as_jpeg(pages: Pages, engine: Engine, size: str, side
         found = pages.ask(f"/-/{size}/{sha256_of(engine, 'plain')}")
         assert (found.status_code, found.headers["content-type"]) == (200, "image/jpeg")
         assert Image.open(io.BytesIO(found.content)).size == (side, side)
+
+
+def test_a_picture_is_asked_for_again_and_sent_once(pages: Pages, engine: Engine) -> None:
+    address = f"/-/thumb/{sha256_of(engine, 'plain')}"
+    found = pages.ask(address)
+    again = pages.ask(address, headers={"if-none-match": found.headers["etag"]})
+    assert (again.status_code, again.content, found.headers["cache-control"]) == (304, b"", "private, no-cache")
+
+
+def test_what_was_purged_meanwhile_is_shown_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RGC_DATA", str(tmp_path))
+    engine = hostile(tmp_path)
+    pages, sha256 = Pages(str(engine.url.database)), sha256_of(engine, "plain")
+    assert pages.ask(f"/-/thumb/{sha256}").status_code == 200
+    purge(engine, "medpix:plain", readers=READERS)
+    assert pages.ask(f"/-/thumb/{sha256}").status_code == 404
+    assert "taken down" in pages.ask("/pair/medpix:plain").text
+
+
+def test_an_image_that_became_no_pair_and_a_shared_copy_can_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RGC_DATA", str(tmp_path))
+    engine = hostile(tmp_path)
+    filler = Filler(engine, "other")
+    filler.case("late", image("failed", "late"))
+    filler.bytes_of("failed", "", "refused", "not_an_image")
+    assert "not_an_image" in Pages(str(engine.url.database)).ask("/pair/synpicfailed").text
+    export(engine, None, "sqlite", tmp_path / "out", with_images=True)
+    shared = Pages(str(tmp_path / "out" / "corpus.db"))
+    assert "whitespace" in shared.ask("/pair/medpix:plain").text
+    assert shared.ask(f"/-/thumb/{sha256_of(engine, 'plain')}").headers["content-type"] == "image/jpeg"
+    for address in ("/", "/corpus/rgc", "/corpus/pair"):
+        assert shared.ask(address).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["0" * 64, "A" * 64, "..%2f..%2fcorpus.db", "x", "..", "%00", "../../etc/passwd"])
