@@ -43,7 +43,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def demo(ctx: click.Context, output: Path | None) -> None:
     """Sample, build, pre-train, evaluate, report in one go, in a folder of its own; the last line has the reports.
 
-    Two free cores take four minutes, busy ones up to ten. Interrupted, the same command goes on.
+    Seven minutes of a core's work, shared by two. Interrupted, the same command goes on; docs/commands.md has more.
 
     \b
     Example:

@@ -67,11 +67,13 @@ def parse(words: list[str]) -> None:
     command: click.Command = cli.main
     context = click.Context(command, info_name="python cli.py")
     while isinstance(command, click.Group):
+        if words[0] in ("-h", "--help"):
+            return
         name, found, words = command.resolve_command(context, list(words))
         assert found is not None
         command, context = found, click.Context(found, info_name=name, parent=context)
-        if words in (["--help"], ["-h"]):
-            return
+    if {"-h", "--help"} & set(words):
+        return
     given, rest, order = command.make_parser(context).parse_args(args=list(words))
     for param in click.core.iter_params_for_processing(order, command.get_params(context)):
         try:
