@@ -46,6 +46,6 @@ def test_pictures_and_curves_are_drawn(pages, open_page):
     page = open_page(pages / "rad.html")
     drawn = "(images) => images.every((image) => image.complete && image.naturalWidth > 0)"
     images = page.locator("img")
-    assert images.count() == 17 and images.evaluate_all(drawn)
+    assert images.count() == 13 and images.evaluate_all(drawn)
     boxes = page.locator("svg.plot").evaluate_all("(plots) => plots.map((plot) => plot.getBoundingClientRect().height)")
     assert len(boxes) == 4 and min(boxes) > 60

@@ -88,7 +88,7 @@ def test_a_page_shows_how_a_run_learned_with_its_numbers_in_words(base):
     assert any(line.startswith("Gap: words named") and "to 0.375 at step 8" in line for line in told)
     assert any(line.startswith("The right image told from") and line.endswith("chance 0.5") for line in told)
     assert {"Images a second", "Learning rate"} <= {line.partition(" over")[0] for line in told}
-    assert "content 0.5 0.25 0.375" in text and "another image 0.75 40" in text
+    assert "content 0.5000 0.2500 +0.3750" in text and "another image 0.7500 40" in text
     assert "2.50 M" in text and "of 8, finished" in text and "not ended" not in text
 
 
@@ -138,7 +138,7 @@ def test_answers_stand_beside_their_baselines_with_the_best_and_the_worst(rad):
     assert "questions n images ceiling chosen without the image most frequent" in text
     assert re.search(r"chosen less most frequent: \+?-?\d", text) and "3 of 16 true answers" in text
     alts = [attrs["alt"] for tag, attrs in seen if tag == "img"]
-    assert len([alt for alt in alts if alt.startswith("image synpic")]) == 16
+    assert len([alt for alt in alts if alt.startswith("image synpic")]) == 12
     assert [alt for alt in alts if alt.startswith("attention map")] == [f"attention map of {first_id(rad)}"]
     assert kept.HOSTILE in text  # shown, not run
     assert "best, which is kept" in text and "0.8" in text
@@ -152,6 +152,11 @@ def test_a_public_page_holds_no_text_and_no_image_of_the_corpus(rad):
     assert "On which side" not in text and "3 of 16 true answers" in text and "What it said is left out" in text
 
 
+def test_a_public_page_holds_no_training_text(base):
+    kept.written(base)
+    assert "The best constant text, chosen on validation: a cyst" in page()[0] and "a cyst" not in page(public=True)[0]
+
+
 def first_id(run):
     return json.loads((run.folder / "evaluations/vqa-test/predictions.jsonl").read_text().splitlines()[0])["id"]
 
@@ -159,8 +164,8 @@ def first_id(run):
 def test_wrong_answers_that_it_was_surest_of_come_first(rad):
     text, _ = page("rad")
     sure = [float(one) for one in re.findall(r"sure (0\.\d+)", text)]
-    assert len(sure) == 16 and sure[:8] == sorted(sure[:8], reverse=True) and sure[8:] == sorted(sure[8:], reverse=True)
-    assert text.index("Best") < text.index("test:") and sure[8] == 0.5
+    assert len(sure) == 12 and sure[:6] == sorted(sure[:6], reverse=True) and sure[6:] == sorted(sure[6:], reverse=True)
+    assert text.index("Best") < text.index("test:") and sure[6] == 0.5
 
 
 def test_images_and_maps_that_are_gone_are_told_with_what_makes_them(rad):
@@ -170,9 +175,9 @@ def test_images_and_maps_that_are_gone_are_told_with_what_makes_them(rad):
     os.rename("corpus.db", "moved.db")
     text, seen = page("rad")
     assert "The images cannot be shown: " in text and "corpus.db: no such database" in text
-    assert text.count("image not here") == 16 and not [tag for tag, _ in seen if tag == "img"]
-    assert "this draws it: python cli.py evaluate vqa-test --maps 16" in text
-    assert len([tag for tag, _ in page("rad", db="moved.db")[1] if tag == "img"]) == 16  # the store has its own copies
+    assert text.count("image not here") == 12 and not [tag for tag, _ in seen if tag == "img"]
+    assert "this draws it: python cli.py evaluate vqa-test --maps 12" in text
+    assert len([tag for tag, _ in page("rad", db="moved.db")[1] if tag == "img"]) == 12  # the store has its own copies
 
 
 def test_a_map_outside_its_folder_is_not_shown(rad):

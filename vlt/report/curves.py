@@ -9,7 +9,7 @@ from itertools import pairwise
 WIDTH, HEIGHT = 420, 220  # of a chart's view box
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 10, 30  # its margins
 ROW = 26  # the height of one interval
-NAMES = 140  # the width of an interval's name
+NAMES = 165  # the width of an interval's name
 MOST = 240  # points of a line; of more, each stretch keeps its lowest and its highest
 DOTS = 40  # points of a line that are marked one by one
 LISTED = 40  # rows of a chart's numbers

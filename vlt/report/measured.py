@@ -166,8 +166,8 @@ def last_gaps(evals: Sequence[Record]) -> list[list[str | None]]:
     for words, gap in GAPS.items():
         begin = "content" if gap == "gap" else gap.removesuffix("_gap")
         if gap in last:
-            values = (last.get(f"{begin}_right"), last.get(f"{begin}_wrong"), last[gap])
-            rows.append([words, *(None if value is None else number(value) for value in values)])
+            shares = [last.get(f"{begin}_{side}") for side in ("right", "wrong")]
+            rows.append([words, *(None if one is None else f"{one:.4f}" for one in shares), f"{last[gap]:+.4f}"])
     return rows
 
 
@@ -175,7 +175,7 @@ def last_matching(evals: Sequence[Record]) -> list[list[str | None]]:
     """What the image is told from, share right, of how many pairs: of the last evaluation that has it."""
     last = next((record for record in reversed(evals) if "itm" in record), {})
     return [
-        [name, number(last[key]), number(last[f"{key}_pairs"]) if f"{key}_pairs" in last else None]
+        [name, f"{last[key]:.4f}", number(last[f"{key}_pairs"]) if f"{key}_pairs" in last else None]
         for name, key in MATCHING.items()
         if key in last
     ]

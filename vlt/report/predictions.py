@@ -14,8 +14,9 @@ from vlt import runs
 from vlt.report import pictures
 from vlt.report.results import Evaluated
 
-SHOWN = 8  # of the best, and of the worst
+SHOWN = 6  # of the best, and of the worst
 LONGEST = 600  # characters of a text
+SHORT = 60  # characters of a text that fits beside its name
 MAPS = "maps"
 Line = Mapping[str, Any]
 
@@ -29,6 +30,11 @@ class Said:
     pictures: list[tuple[str, str, str]]  # data address or "", what it is, what stands below it
     map: str  # data address, or ""
     right: bool | None
+
+    @property
+    def long(self) -> bool:
+        """Whether its texts need room."""
+        return any(len(text) > SHORT for _, text in self.told)
 
 
 @dataclass(frozen=True)

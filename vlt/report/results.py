@@ -56,6 +56,7 @@ class Evaluated:
     figures: list[Intervals] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)  # notes that hold texts of the corpus
     trouble: str = ""
 
 
@@ -135,7 +136,7 @@ def _group(name: str, group: Mapping[str, Any], systems: list[str]) -> list[Any]
 
 
 def _answered(told: Mapping[str, Any]) -> str:
-    return f"{_with_interval(_percents(told['exact'], told['exact_95']))}, F1 {100 * told['f1']:.1f}"
+    return f"{_with_interval(told['exact'], told['exact_95'])}, F1 {100 * told['f1']:.1f}"
 
 
 def _confusion(path: Path) -> Table:
@@ -176,7 +177,7 @@ def _retrieval(found: Evaluated, result: Mapping[str, Any]) -> Evaluated:
 
 def _ranked(told: Mapping[str, Any]) -> Iterator[str]:
     for k in ranks.KS:
-        yield _with_interval(_percents(told[f"r{k}"], told.get(f"r{k}_interval")))
+        yield _with_interval(told[f"r{k}"], told.get(f"r{k}_interval"))
     low_high = told.get("median_rank_interval")
     yield f"{told['median_rank']:g}" + (f" [{low_high[0]:g}, {low_high[1]:g}]" if low_high else "")
 
@@ -194,7 +195,7 @@ def _texts(found: Evaluated, result: Mapping[str, Any]) -> Evaluated:
         for metric, told in by_metric.items():
             line = _difference(f"{metric}: {first} less {name}", told["less"], told["less_95"], 3)
             found.differences.append(line)
-    found.notes.append(f"The best constant text, chosen on validation: {result['constant']['text']}")
+    found.texts.append(f"The best constant text, chosen on validation: {result['constant']['text']}")
     return found
 
 
@@ -211,9 +212,9 @@ def _percents(value: float, low_high: Any) -> tuple[float, float, float]:
     return 100 * value, 100 * low, 100 * high
 
 
-def _with_interval(found: tuple[float, float, float]) -> str:
-    value, low, high = found
-    return f"{value:.1f}" + ("" if low == high == value else f" [{low:.1f}, {high:.1f}]")
+def _with_interval(value: float, low_high: Any) -> str:
+    told, low, high = _percents(value, low_high)
+    return f"{told:.1f}" + (f" [{low:.1f}, {high:.1f}]" if low_high else "")
 
 
 def _figure(title: str, found: Mapping[str, tuple[float, float, float]], set_off: str | None = None) -> Intervals:
@@ -224,5 +225,6 @@ def _figure(title: str, found: Mapping[str, tuple[float, float, float]], set_off
 
 
 def _difference(told: str, value: float, low_high: Sequence[float], digits: int) -> Difference:
-    verdict = ("", "good", "bad")[shown(low_high)]
+    some = round(value, digits) != 0  # BLEU of no match at all is 1e-15, not 0
+    verdict = ("", "good", "bad")[shown(low_high)] if some else ""
     return Difference(f"{told}: {difference(value, low_high, digits)}", verdict)

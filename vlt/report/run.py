@@ -28,7 +28,7 @@ def gathered(name: str, public: bool = False, db: str | None = None) -> dict[str
         "task": TASKS.get(run.config.task, run.config.task),
         "told_numbers": _numbers(run, found, finished),
         "warnings": _warnings(run, found, finished),
-        "private": bool(evaluations) and not public,
+        "public": public,
         "charts": list(measured.groups(found)),
         "gaps": measured.last_gaps(found.evals),
         "matching": measured.last_matching(found.evals),
