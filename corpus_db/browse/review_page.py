@@ -132,13 +132,15 @@ def _standing(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _alike(engine: Engine, pair_id: str, duplicates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Other pairs of the same picture, with their labels."""
     clusters = [row["cluster"] for row in duplicates]
-    duplicate, pair, current = table("duplicate").c, table("pair").c, table("current_version")
-    members = select(duplicate.pair_id).where(
-        duplicate.cluster.in_(clusters),
-        duplicate.kind != "caption",
-        duplicate.version_id.in_(select(current.c.version_id)),
+    duplicate, pair, current = table("duplicate").c, table("pair").c, table("current_version").c
+    members = select(duplicate.pair_id, duplicate.cluster, duplicate.kind).where(
+        duplicate.cluster.in_(clusters), duplicate.version_id.in_(select(current.version_id))
     )
+    with engine.connect() as connection:
+        rows = connection.execute(members).all()
+    of_captions = {row.cluster for row in rows if row.kind == "caption"}
+    pictured = {row.pair_id for row in rows if row.cluster not in of_captions} - {pair_id}
     columns = (pair.id, pair.image_sha256, pair.caption, pair.status, *(pair[name] for name in LABELS))
-    statement = select(*columns).where(pair.id.in_(members), pair.id != pair_id).order_by(pair.id).limit(_MOST)
+    statement = select(*columns).where(pair.id.in_(pictured)).order_by(pair.id).limit(_MOST)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(statement).mappings()]

@@ -4,10 +4,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 
 from corpus_db import db
 from corpus_db.browse.corpus import Writing
+from corpus_db.gather import table
 from corpus_db.review import queue
 from tests.corpus_db.browsing import Pages, fill_hostile, hostile
 from tests.corpus_db.corpus import build
@@ -157,6 +158,18 @@ def test_the_lock_is_free_between_decisions(pages: Pages, engine: Engine) -> Non
     decide(pages, decision="drop")
     with db.exclusive(engine):
         assert pages.ask(REVIEW).status_code == 200
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("near", True), ("caption", False)])
+def test_pairs_of_the_same_picture_are_shown_and_those_of_the_same_caption_are_not(
+    pages: Pages, engine: Engine, kind: str, shown: bool
+) -> None:
+    told = {"version_id": 1, "cluster": "x"}
+    with engine.begin() as connection:
+        duplicate = table("duplicate")
+        connection.execute(insert(duplicate).values(**told, pair_id="medpix:plain", kind="first"))
+        connection.execute(insert(duplicate).values(**told, pair_id="medpix:short", kind=kind))
+    assert ("The same picture elsewhere" in pages.ask(f"{REVIEW}?pair=medpix:short").text) == shown
 
 
 def test_markup_of_a_person_is_shown_as_text(pages: Pages, engine: Engine) -> None:
