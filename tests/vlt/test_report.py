@@ -246,6 +246,23 @@ def test_a_line_of_runs_that_ends_in_itself_ends(rad, base):
     assert page("rad")[0].count("Code:") == 2
 
 
+def test_a_stranger_s_folder_of_odd_values_still_has_its_page(rad):
+    told = json.loads((rad.folder / "corpus.json").read_text())
+    (rad.folder / "corpus.json").write_text(json.dumps([one | {"database": 5, "pairs": "x"} for one in told]))
+    odd = {"weights": {"run": "a\0b", "text": 3}, "commit": [], "command": 7, "started": {}, "cuda": ["\ud800"]}
+    (rad.folder / "environment.json").write_text(json.dumps(odd))
+    lines = [
+        {"id": [], "truth": None, "output": 3, "score": 1, "image": "x" * 5000, "question": "\u202egnp"},
+        {"id": "b", "truth": "", "output": "", "score": math.nan},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (rad.folder / "evaluations/vqa-test/predictions.jsonl").write_text(text)
+    assert "The images cannot be shown: " in page("rad")[0]
+    for make in (kept.found, kept.written):
+        (make(rad) / "predictions.jsonl").write_text(text)
+    page("rad")
+
+
 def test_a_name_of_a_stranger_is_shown_as_it_is(tmp_path, base):
     os.rename(base.folder, base.folder.with_name("<b>bold"))
     assert page("<b>bold")[0].startswith("Run <b>bold")

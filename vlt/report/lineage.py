@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +45,10 @@ class Ancestor:
 def line_of(run: runs.Run) -> list[Ancestor]:
     """The run's ancestors, the first one first, the run itself last."""
     line: list[Ancestor] = []
-    seen: set[Path] = set()
+    seen: set[str] = set()
     folder: Path | None = run.folder
-    while folder is not None and folder.resolve() not in seen:
-        seen.add(folder.resolve())
+    while folder is not None and os.path.abspath(folder) not in seen:
+        seen.add(os.path.abspath(folder))
         environment = environment_of(folder)
         try:
             line.append(Ancestor(folder.name, runs.open_run(folder), environment))
@@ -70,7 +71,9 @@ def environment_of(folder: Path) -> Mapping[str, Any]:
 
 def _weights(environment: Mapping[str, Any]) -> dict[str, str]:
     told = environment.get("weights")
-    return {str(kind): path for kind, path in told.items() if isinstance(path, str)} if isinstance(told, dict) else {}
+    if not isinstance(told, dict):
+        return {}
+    return {str(kind): path for kind, path in told.items() if isinstance(path, str) and "\0" not in path}
 
 
 def _text(environment: Mapping[str, Any], name: str) -> str | None:
@@ -122,4 +125,4 @@ def packages(environment: Mapping[str, Any]) -> list[list[str]]:
 def data(run: runs.Run) -> list[list[Any]]:
     """What a run learned from: version, pairs, weight, manifest hash, the database's name without its place."""
     names = ("version", "pairs", "weight", "manifest_sha256")
-    return [[*(told.get(name) for name in names), Path(told["database"]).name] for told in run.corpora]
+    return [[*(told.get(name) for name in names), Path(str(told["database"])).name] for told in run.corpora]

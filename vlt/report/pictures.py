@@ -17,9 +17,9 @@ MOST_BYTES = 2 * 2**20  # of a picture that is taken as it is
 
 def thumbnail(path: str | None) -> str:
     """A small JPEG of an image as a data address; "" where the image is not there or cannot be read."""
-    if not path or not Path(path).is_file():  # a pipe would wait for ever
-        return ""
     try:
+        if not path or not Path(path).is_file():  # a pipe would wait for ever
+            return ""
         small = Image.fromarray(read_image(path))
         small.thumbnail((SIDE, SIDE))
         file = io.BytesIO()

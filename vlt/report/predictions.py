@@ -104,7 +104,7 @@ def _question_images(run: runs.Run, db: str | None) -> tuple[dict[str, str | Non
     """The image of each question by its id, from the database that the run learned from."""
     told = run.corpora[0]
     try:
-        asked = read_questions(told["questions"]["source"], None, db or told["database"])
+        asked = read_questions(told["questions"]["source"], None, db or str(told["database"]))
     except (KeyError, TypeError, UserError) as error:
         return {}, [f"The images cannot be shown: {error}"]
     return {one.upstream_id: one.image_path for one in asked}, []
