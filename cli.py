@@ -232,8 +232,8 @@ def report(
       python cli.py report --run rad -o run.html
       python cli.py report --study objectives-vqa-rad -o study.html
     """
-    if run or study:
-        if version or with_images or (run and study):
+    if run is not None or study is not None:
+        if version or with_images or None not in (run, study):
             raise click.UsageError(
                 "--run RUN and --study NAME stand alone: without a version or --with-images, not both"
             )

@@ -302,9 +302,10 @@ def test_a_study_shows_the_command_that_was_noted(tmp_path):
     assert "python cli.py study tiny --db here.db" in text and "c0ffee" in text and "not noted" not in text
 
 
-def test_a_quick_study_is_marked_as_no_evidence(tmp_path):
-    kept.study(tmp_path, "tiny-quick", "quick")
-    report.write(Path("page.html"), None, "tiny-quick")
+@pytest.mark.parametrize(("name", "preset"), [("tiny-quick", "full"), ("renamed", "quick")])
+def test_a_quick_study_is_marked_as_no_evidence(tmp_path, name, preset):
+    kept.study(tmp_path, name, preset)
+    report.write(Path("page.html"), None, name)
     text, _ = checked("page.html")
     assert "A smoke test. Too few cases and steps to be evidence of anything." in text and "--preset quick" in text
 
@@ -389,6 +390,7 @@ def test_the_command_writes_the_page_and_tells_where(tmp_path, base):
         (("--run", "base", "--study", "x"), 2, "--run RUN and --study NAME stand alone"),
         (("v1", "--run", "base"), 2, "--run RUN and --study NAME stand alone"),
         (("--run", "base", "--public", "--with-images"), 2, "--run RUN and --study NAME stand alone"),
+        (("--run", ""), 1, ": no such run; there are: base"),
         (("--run", "nowhere"), 1, "nowhere: no such run; there are: base"),
         (("--study", "nowhere"), 1, "nowhere: no such study; there are: none (python cli.py study makes them)"),
     ],
