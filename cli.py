@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,7 +41,6 @@ from corpus_db.console import (
     show,
     writing,
 )
-from front import commands as beginning
 from rgc import commands as getting
 from vlt import commands as training
 from vlt import study_commands as studying
@@ -67,6 +67,7 @@ def _specs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tu
     return specs
 
 
+PROGRAM, VARIABLE = "rgc-vlt", "_RGC_VLT_COMPLETE"  # pyproject.toml's script, and where click looks for its name
 SECTIONS = {
     "Begin": ("demo", "doctor", "completion"),
     "Get images and captions": ("crawl", "import", "sample", "clean"),
@@ -249,7 +250,46 @@ def report(
     show(made if not as_json else vars(made), as_json, reporting.render_made)
 
 
-for _part in (getting, keeping, looking, training, tuning, studying, beginning):
+@main.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Tell what is missing on this machine, what it would serve, and the command that gets it.
+
+    Ends with exit code 1 where something that every command needs is missing.
+
+    \b
+    Example:
+      python cli.py doctor
+      python cli.py doctor --json
+    """
+    from corpus_db import doctor as looking
+
+    found = looking.examine()
+    show(found if not as_json else [asdict(one) for one in found], as_json, looking.render)
+    ctx.exit(1 if any(one.state == "missing" for one in found) else 0)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what makes a shell complete commands, options, versions and runs of rgc-vlt, which .venv/bin holds.
+
+    \b
+    Example:
+      python cli.py completion bash >> ~/.bashrc
+      python cli.py completion zsh >> ~/.zshrc
+      python cli.py completion fish > ~/.config/fish/completions/rgc-vlt.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None
+    click.echo(made(ctx.find_root().command, {}, PROGRAM, VARIABLE).source())
+
+
+for _part in (getting, keeping, looking, training, tuning, studying):
     for _command in _part.COMMANDS:
         main.add_command(_command)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("rgc", "corpus_db", "vlt", "front")
+PACKAGES = ("rgc", "corpus_db", "vlt")
 MAY_NOT = {
-    "corpus_db": {"rgc", "vlt", "front", "cli"},
-    "rgc": {"vlt", "front", "cli"},
-    "vlt": {"rgc", "front", "cli"},
-    "front": {"cli"},
+    "corpus_db": {"rgc", "vlt", "cli"},
+    "rgc": {"vlt", "cli"},
+    "vlt": {"rgc", "cli"},
 }
 
 

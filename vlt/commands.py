@@ -1,4 +1,4 @@
-"""The commands of training and use: pretrain, runs, predict, embed. Each parses, calls, prints."""
+"""The commands of training and use: pretrain, runs, predict, embed, score, demo. Each parses, calls, prints."""
 
 import json
 import math
@@ -322,4 +322,34 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-COMMANDS = (pretrain, runs_, predict, embed, score)
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder, which holds nothing else  [default: data/demo]",
+)
+@click.pass_context
+def demo(ctx: click.Context, output: Path | None) -> None:
+    """Sample, build, pre-train, evaluate, report in one go, in a folder of its own; the last line has the reports.
+
+    Seven minutes of a core's work, shared by two. Interrupted, the same command goes on; docs/commands.md has more.
+
+    \b
+    Example:
+      python cli.py demo
+      python cli.py demo -o ~/rgc-demo
+    """
+    from corpus_db.read import data_folder
+    from vlt import demo as showing
+
+    home = (output or data_folder() / "demo").absolute()
+    try:
+        addresses = showing.demo(home, Path(sys.argv[0]).resolve(), click.echo)
+    except showing.Stopped as stop:
+        click.echo("the demo goes on with the same command", err=True)
+        ctx.exit(stop.code)
+    click.echo(f"reports: {'  '.join(addresses)}")
+
+
+COMMANDS = (pretrain, runs_, predict, embed, score, demo)

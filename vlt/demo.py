@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus_db.errors import UserError
+from corpus_db.read import UserError
 
 Say = Callable[[str], None]
 DATABASE, RUN = Path("data", "sample.db"), Path("runs", "demo")  # in the folder, where each command keeps such things

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import cli
 from corpus_db import recent
 from corpus_db.errors import UserError
-from front import demo
+from vlt import demo
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = demo.Size(cases=30, steps=4)
@@ -112,7 +112,7 @@ def test_a_signal_lets_the_step_end_and_stops_the_demo(home, stub, number, code)
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from front import demo
+from vlt import demo
 demo._built = lambda db: False
 try:
     demo.demo(Path({str(home)!r}), Path({str(stub)!r}), print, demo.Size(30, 4))

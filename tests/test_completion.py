@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 import cli
+from cli import PROGRAM, VARIABLE
 from corpus_db import db as database
 from corpus_db import recent
-from front.commands import PROGRAM, VARIABLE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parent.parent
 INSERT = "INSERT INTO version (name, manifest_sha256, config, created) VALUES (:name, :hash, '{}', '2026-01-01')"
 
 

@@ -9,8 +9,7 @@ from click.testing import CliRunner
 
 import cli
 from corpus_db import db as database
-from corpus_db import recent
-from front import doctor
+from corpus_db import doctor, recent
 
 
 @pytest.fixture(autouse=True)

@@ -1,1 +1,0 @@
-"""The front of the house: what a stranger meets first, over all three packages. Only cli.py imports it."""
