@@ -14,6 +14,7 @@ from tests.vlt.studies import small
 from vlt import predict, runs, studies
 from vlt.metrics import ranks, vqa
 from vlt.metrics import report as report_table
+from vlt.model import VLT
 
 HOSTILE = '<script>document.title = "taken"</script>'
 STEPS = 8
@@ -47,7 +48,7 @@ def measured(run: runs.Run, records: Sequence[dict[str, Any]] = RECORDS) -> None
 
 def finished(run: runs.Run) -> None:
     """Write a model, untrained."""
-    model = predict.VLT(run.config, len(run.tokenizer), run.tokenizer.pad, len(run.answers))
+    model = VLT(run.config, len(run.tokenizer), run.tokenizer.pad, len(run.answers))
     predict.save(model, run.tokenizer, run.folder / predict.FILE, run.answers)
 
 
@@ -79,7 +80,7 @@ def answered(run: runs.Run, questions: Sequence[Any]) -> Path:
     right = [bool(number % 2) for number in range(len(questions))]
     said = [truth.right[0] if hit else HOSTILE for truth, hit in zip(truths, right, strict=True)]
     systems = {"chosen": said, "without the image": ["no"] * len(said), "most frequent": ["yes"] * len(said)}
-    result = {"task": "vqa", "run": run.folder.name, "set": "vqa-rad/official/en", "split": "test"}
+    result: dict[str, Any] = {"task": "vqa", "run": run.folder.name, "set": "vqa-rad/official/en", "split": "test"}
     result |= {"groups": vqa.score(truths, systems, ["yes", "no"]), "left_out": 1}
     result |= {"outside": {"count": 3, "of": len(said), "first": {"id": "x", "answer": "y"}}, "settings": {"beams": 3}}
     lines = [
@@ -138,7 +139,7 @@ def kept(run: runs.Run, name: str, result: dict[str, Any], lines: Sequence[dict[
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps(result))
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    made_by = {"command": f"python cli.py evaluate {name}", "commit": "c0ffee"}
+    made_by: dict[str, Any] = {"command": f"python cli.py evaluate {name}", "commit": "c0ffee"}
     made_by["weights_sha256"] = predict.weights_sha256(run.folder / predict.FILE)
     (folder / "environment.json").write_text(json.dumps(made_by))
     return folder
