@@ -1,17 +1,14 @@
 """Show stored images in a browser: by their sha256 alone, made smaller, 8 bits, as JPEG; kept in memory."""
 
-import io
 import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from PIL import Image
 from sqlalchemy import Engine, select
 
 from corpus_db.gather import table
-from corpus_db.phash import canonical
-from corpus_db.report.thumbs import levelled
-from corpus_db.store import EXTENSIONS, MAX_PIXELS, leads_out
+from corpus_db.pictures import jpeg
+from corpus_db.store import leads_out
 
 SIDES = {"thumb": 160, "image": 1024}  # pixels of the longer side, at most
 _KEPT = 64 * 2**20  # bytes of pictures in memory
@@ -43,22 +40,10 @@ class Pictures:
         return body
 
     def _make(self, path: str, side: int) -> bytes:
-        try:
-            file = (self.root / path).resolve()
-            if leads_out(path) or not file.is_relative_to((self.root / "images").resolve()):
-                return b""
-            with Image.open(file, formats=tuple(EXTENSIONS)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    return b""
-                image.draft(None, (side, side))  # a JPEG is decoded at the smallest size that is large enough
-                image.load()
-                picture = levelled(canonical(image))
-            picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            body = io.BytesIO()
-            picture.save(body, "JPEG", quality=_QUALITY)
-        except Exception:  # whatever a decoder makes of a stranger's bytes: the page shows that the image is not here
+        file = (self.root / path).resolve()
+        if leads_out(path) or not file.is_relative_to((self.root / "images").resolve()):
             return b""
-        return body.getvalue()
+        return jpeg(file, side, _QUALITY)
 
     def _keep(self, key: tuple[str, int], body: bytes) -> None:
         if not body:  # the file may come back
