@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 import cli
 from corpus_db import db as database
-from corpus_db import recent, stats
+from corpus_db import recent, stats, version
 from corpus_db.console import NO_CORPUS
 from corpus_db.errors import UserError
 
@@ -102,6 +102,35 @@ def test_crawl_passes_its_options_on_and_exits_as_the_crawl_did(monkeypatch, giv
     monkeypatch.setattr(rgc.crawl, "run", lambda *args: calls.append(args[:4]) or SimpleNamespace(exit_code=130))
     assert run("crawl", "--site", "sample", "--db", "a.db", "--retry-failed", *given).exit_code == 130
     assert calls == [("sample", "a.db", limit, True)]
+
+
+def test_a_crawl_for_a_script_prints_its_summary_alone_to_stdout(monkeypatch):
+    import rgc.crawl
+
+    def crawled(site, db, limit, retry_failed, say):
+        say("3 cases listed.")
+        return SimpleNamespace(database=db, summary={"statuses": {"ok": 3}}, exit_code=130)
+
+    monkeypatch.setattr(rgc.crawl, "run", crawled)
+    done = run("crawl", "--site", "sample", "--db", "a.db", "--json")
+    assert (done.exit_code, done.stderr) == (130, "3 cases listed.\n")
+    assert json.loads(done.stdout) == {"database": "a.db", "statuses": {"ok": 3}}
+
+
+@pytest.mark.parametrize(
+    "words, found",
+    [
+        ("use v1", {"version": "first"}),
+        ("tag v1 1.0.0", {"version": "first", "tag": "1.0.0"}),
+        ("clean in.jsonl -o out.jsonl", {"captions": 1, "kept": 1}),
+    ],
+)
+def test_what_changes_something_tells_a_script_what(monkeypatch, sample_db, words, found):
+    for name in ("use", "tag"):
+        monkeypatch.setattr(version, name, lambda *_: SimpleNamespace(name="first"))
+    Path("in.jsonl").write_text('{"id": 1, "raw": "Axial CT of the chest."}\n')
+    done = run(*words.split(), "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, found), done.stderr
 
 
 @pytest.mark.parametrize("words", ["build", "sql x", "stats", "versions", "explain x"])
