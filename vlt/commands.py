@@ -333,7 +333,7 @@ def say(line: str) -> None:
 def demo(ctx: click.Context, output: Path | None) -> None:
     """Sample, build, pre-train, evaluate, report in one go, in a folder of its own; the last line has the reports.
 
-    Seven minutes of a core's work, shared by two. Interrupted, the same command goes on; docs/commands.md has more.
+    Under six minutes of a core's work, shared by two. Interrupted, the same command goes on; docs/commands.md has more.
 
     \b
     Example:

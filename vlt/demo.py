@@ -23,7 +23,7 @@ SCORES = RUN / "evaluations" / "retrieval-test" / "result.json"
 
 @dataclass(frozen=True)
 class Size:
-    """How much is rendered and learnt: 400 cases and 500 steps cost six minutes of a core."""
+    """How much is rendered and learnt: 400 cases and 500 steps cost five and a half minutes of a core."""
 
     cases: int = 400
     steps: int = 500
