@@ -7,14 +7,17 @@ from typing import Any
 
 import click
 
-from vlt.commands import say
+from vlt.commands import MOST_SEED, say
 
 
 def _seeds(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
     try:
-        return tuple(int(one) for one in value.split(",")) if value else ()
+        seeds = tuple(int(one) for one in value.split(",")) if value else ()
     except ValueError:
         raise click.BadParameter(f"{value!r}: give numbers with commas between") from None
+    if bad := [seed for seed in seeds if not 0 <= seed <= MOST_SEED]:
+        raise click.BadParameter(f"{bad[0]}: a seed is a number from 0 to {MOST_SEED}")
+    return seeds
 
 
 @click.command()

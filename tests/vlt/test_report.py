@@ -281,7 +281,7 @@ def test_a_study_shows_its_arms_its_verdicts_and_what_is_not_done(tmp_path):
     report.write(Path("page.html"), None, "tiny-vqa-rad")
     text, seen = checked("page.html")
     assert "Not done yet: mlm, seed 2." in text and "it was so." in text and "smoke" not in text
-    assert "mlm is better than none (1 seeds)." in text
+    assert "mlm and none have one seed in common: too few for a verdict." in text
     assert (
         "mlm 100.0 [100.0, 100.0]" in text and "+75.0 [" in text and "Most frequent answer of each type: 25.0 %" in text
     )

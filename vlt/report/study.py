@@ -9,7 +9,6 @@ from typing import Any
 
 from corpus_db.read import UserError
 from vlt import runs
-from vlt.metrics.intervals import shown
 from vlt.report import curves
 from vlt.report.lineage import environment_of, packages
 from vlt.report.results import DAMAGED, Difference, Table
@@ -18,7 +17,6 @@ from vlt.tasks.questions import SAMPLE
 
 FILE = "study.json"
 QUICK = "quick"
-VERDICTS = ("not shown to differ from", "better than", "worse than")
 SCORES = {"gap": "gap", "hard_gap": "gap, findings", "itm": "matching", "itm_hard": "matching, its kind"}
 
 
@@ -153,11 +151,8 @@ def _bounds(arm: Mapping[str, Any], name: str) -> tuple[float, float, float]:
 
 
 def _verdicts(study: Study, result: Mapping[str, Any]) -> Iterator[Difference]:
-    for name, arm in result.items():
-        if "difference" in arm:
-            way = shown(arm["difference_95"])
-            told = f"{name} is {VERDICTS[way]} {study.baseline} ({len(arm['seeds'])} seeds)."
-            yield Difference(told, ("", "good", "bad")[way])
+    for way, told in table.verdicts(study, result):
+        yield Difference(told, ("", "good", "bad")[way])
 
 
 def _levels(result: Mapping[str, Any]) -> str:

@@ -24,18 +24,35 @@ def cells(folder: Path) -> list[dict[str, Any]]:
     for path in sorted((folder / "cells").glob("*.json")):
         try:
             found.append(json.loads(path.read_text()))
-            if missing := sorted(CELL - set(found[-1])):
-                raise ValueError(f"no {missing[0]}")
-        except (OSError, ValueError, TypeError) as error:
+            _check(found[-1])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path}: cannot be read ({error}); remove it and run the study again") from error
     return found
+
+
+def _check(cell: dict[str, Any]) -> None:
+    """ValueError and the like where a cell is not as a study writes it."""
+    if missing := sorted(CELL - set(cell)):
+        raise ValueError(f"no {missing[0]}")
+    lists = {name: cell[name] for name in ("right", "images", "closed")}
+    if len({len(one) for one in lists.values()}) != 1 or not cell["right"]:
+        told = ", ".join(f"{len(one)} of {name}" for name, one in lists.items())
+        raise ValueError(f"not as many of each: {told}")
+    if {*cell["right"], *cell["closed"]} - {0, 1} or not all(isinstance(one, str) for one in cell["images"]):
+        raise ValueError("right, closed or images hold something else")
+    numbers = [cell["seed"], cell["accuracy"], *(cell["tune"][name] for name in ("steps", "seconds"))]
+    if (before := cell["pretrain"]) is not None:
+        numbers += [before[name] for name in ("steps", "seconds", "flops")]
+        numbers += [before["scores"].get(name, 0) for name in SCORES]
+    if not all(isinstance(one, int | float) for one in numbers):
+        raise ValueError("seed, accuracy, steps, seconds or flops is no number")
 
 
 def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Arm: accuracy over its seeds, its interval, and its difference to the baseline arm with its interval.
 
-    Intervals of 95 % are of samples of images and, apart from them, of seeds, each with replacement; all arms share
-    the samples, by the order of their seeds, so that differences are paired.
+    Intervals of 95 % are of samples of images and, apart from them, of seeds, each with replacement. A difference is of
+    the seeds that both arms have, on the same samples, so that it is paired.
     """
     if odd := [cell for cell in found if cell["images"] != found[0]["images"]]:
         raise UserError(
@@ -44,8 +61,7 @@ def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any
         )
     by_arm = {name: [cell for cell in found if cell["arm"] == name] for name in study.arms}
     by_arm = {name: sorted(some, key=lambda cell: cell["seed"]) for name, some in by_arm.items() if some}
-    means = {name: _samples(some) for name, some in by_arm.items()}
-    base = means.get(study.baseline)
+    base = by_arm.get(study.baseline, [])
     result: dict[str, Any] = {}
     for name, some in by_arm.items():
         accuracies = [cell["accuracy"] for cell in some]
@@ -53,16 +69,25 @@ def aggregate(study: Study, found: Sequence[Mapping[str, Any]]) -> dict[str, Any
             "seeds": [cell["seed"] for cell in some],
             "accuracy": float(np.mean(accuracies)),
             "sd": float(np.std(accuracies, ddof=1)) if len(some) > 1 else None,
-            "accuracy_95": interval(means[name]),
+            "accuracy_95": interval(_samples(some)),
             **{name: some[0][name] for name in ("frequent", "ceiling") if name in some[0]},
             **_parts(some),
             **_took(some),
         }
-        if base is not None and name != study.baseline:
-            less = means[name] - base
-            mine, other = (float(np.mean([c["accuracy"] for c in by_arm[key]])) for key in (name, study.baseline))
-            result[name] |= {"difference": mine - other, "difference_95": interval(less)}
+        if name != study.baseline:
+            result[name] |= _difference(some, base)
     return result
+
+
+def _difference(some: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What an arm has more than another, by the seeds that both have; empty where there is none."""
+    seeds = {cell["seed"] for cell in some} & {cell["seed"] for cell in base}
+    if not seeds:
+        return {}
+    mine, other = ([cell for cell in cells if cell["seed"] in seeds] for cells in (some, base))
+    means = [np.mean([cell["accuracy"] for cell in cells]) for cells in (mine, other)]
+    told = {"difference": float(means[0] - means[1]), "difference_95": interval(_samples(mine) - _samples(other))}
+    return told | {"difference_seeds": sorted(seeds)}
 
 
 def _samples(some: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -121,7 +146,7 @@ def render(study: Study, data: str, result: Mapping[str, Any], quick: bool) -> I
     if "frequent" in one:
         yield f"Most frequent answer of each type: {100 * one['frequent']:.1f}; ceiling: {100 * one['ceiling']:.1f}."
         yield ""
-    yield from _verdicts(study, result)
+    yield from (f"- {told}" for _, told in verdicts(study, result))
 
 
 def _cells(arm: Mapping[str, Any]) -> Iterator[str]:
@@ -144,11 +169,19 @@ def _cells(arm: Mapping[str, Any]) -> Iterator[str]:
     yield f"{arm['gap']:.3f}" if "gap" in arm else "-"
 
 
-def _verdicts(study: Study, result: Mapping[str, Any]) -> Iterator[str]:
+def verdicts(study: Study, result: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Of each arm, whether it is better (1) or worse (-1) than the baseline or not shown to differ (0), in words."""
     for name, arm in result.items():
-        if "difference" in arm:
-            how = ("not shown to differ from", "better than", "worse than")[shown(arm["difference_95"])]
-            yield f"- {name} is {how} {study.baseline} ({len(arm['seeds'])} seeds)."
+        if name == study.baseline:
+            continue
+        seeds = arm.get("difference_seeds", [])
+        if len(seeds) < 2:
+            shared = "one seed" if seeds else "no seed"
+            yield 0, f"{name} and {study.baseline} have {shared} in common: too few for a verdict."
+            continue
+        way = shown(arm["difference_95"])
+        how = ("not shown to differ from", "better than", "worse than")[way]
+        yield way, f"{name} is {how} {study.baseline} ({len(seeds)} seeds)."
 
 
 def write(study: Study, data: str, folder: Path, quick: bool) -> list[str]:

@@ -79,6 +79,7 @@ def test_an_interrupted_study_says_how_it_goes_on_and_ends_with_the_signals_code
         (("objectives", "--protocol", "mine"), "'mine' is not one of"),
         (("objectives", "--seeds", "one"), "'one': give numbers with commas between"),
         (("objectives", "--seeds", "1,,2"), "'1,,2': give numbers with commas between"),
+        (("objectives", "--seeds", "1,-1"), "-1: a seed is a number from 0 to"),
         (("objectives", "--arms", "mlm,best"), "--arms best: no such arm; there are none, none-longer, mlm, itm"),
         (("objectives", "--arms", ","), "no such arm"),
         (("objectives", "--questions", "vqa-rad"), "--questions goes with --db; the samples bring their own"),
@@ -99,7 +100,6 @@ def test_options_that_cannot_be_are_told(place, monkeypatch, words, line):
         (("nothing",), "nothing: no such study; there are backbones, corpora, objectives, vqa-baseline"),
         (("objectives", "--db", "none.db"), "none.db: no such database"),
         (("tiny", "--db", "SAMPLE", "--questions", "slake"), "slake: no such questions"),
-        (("tiny", "--seeds", "-1", "--arms", "none"), "seed -1: give a value from 0"),
         (("tiny", "--processes", "3"), "--processes 3: batch_size 8 is no multiple of it"),
     ],
 )

@@ -140,7 +140,28 @@ def test_arms_that_were_tested_on_different_questions_are_refused():
         table.aggregate(STUDY, cells)
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b"{}", b"7", b'{"arm": "mlm"}'])
+def changed(**more):
+    return json.dumps(made()[0] | more).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"7",
+        b'{"arm": "mlm"}',
+        changed(right=[1] * 5),
+        changed(right=["x"] * 8),
+        changed(images=[1] * 8),
+        changed(tune=[]),
+        changed(tune={"steps": "many", "seconds": 1}),
+        changed(pretrain=[]),
+        changed(accuracy=None),
+    ],
+)
 def test_a_damaged_cell_is_named(tmp_path, content):
     (tmp_path / "cells").mkdir()
     (tmp_path / "cells" / "none-1.json").write_text(json.dumps(made()[0]))
@@ -190,16 +211,24 @@ def test_a_quick_study_says_that_it_is_no_evidence(kept):
 
 
 def test_a_difference_is_told_as_one_only_where_its_interval_leaves_out_nothing():
-    def verdict(low, high):
-        arms = {"mlm": {"difference": 0.1, "difference_95": (low, high), "seeds": [1, 2, 3]}}
-        return next(iter(table._verdicts(STUDY, arms)))
+    def verdict(low, high, seeds=(1, 2, 3)):
+        arms = {"mlm": {"difference": 0.1, "difference_95": (low, high), "difference_seeds": list(seeds)}}
+        return next(iter(table.verdicts(STUDY, arms)))
 
-    assert verdict(0.01, 0.2) == "- mlm is better than none (3 seeds)."
-    assert verdict(-0.2, -0.01) == "- mlm is worse than none (3 seeds)."
-    assert verdict(-0.1, 0.2) == verdict(0.0, 0.2) == "- mlm is not shown to differ from none (3 seeds)."
+    assert verdict(0.01, 0.2) == (1, "mlm is better than none (3 seeds).")
+    assert verdict(-0.2, -0.01) == (-1, "mlm is worse than none (3 seeds).")
+    assert verdict(-0.1, 0.2) == verdict(0.0, 0.2) == (0, "mlm is not shown to differ from none (3 seeds).")
+    assert verdict(0.1, 0.2, seeds=(1,)) == (0, "mlm and none have one seed in common: too few for a verdict.")
 
 
-def test_without_a_cell_there_is_no_table(tmp_path):
-    with pytest.raises(UserError, match="no arm is done yet"):
-        table.write(STUDY, "made up", tmp_path, False)
-    assert not list(tmp_path.iterdir())
+def test_a_difference_is_of_the_seeds_that_both_arms_have():
+    chance = np.random.default_rng(3)
+    right = {seed: (chance.random(8) < seed / 4).astype(int).tolist() for seed in (1, 2, 3)}
+    cells = [cell("none", seed, right[seed]) for seed in (1, 2, 3)] + [
+        cell("mlm", seed, right[seed]) for seed in (2, 3)
+    ]
+    told = table.aggregate(STUDY, cells)["mlm"]
+    assert told["difference"] == 0 and tuple(told["difference_95"]) == (0, 0) and told["difference_seeds"] == [2, 3]
+    apart = table.aggregate(STUDY, [cell("none", 1, [0] * 8), cell("mlm", 2, [1] * 8)])
+    assert "difference" not in apart["mlm"]
+    assert list(table.verdicts(STUDY, apart)) == [(0, "mlm and none have no seed in common: too few for a verdict.")]
