@@ -6,6 +6,7 @@ the same size and time) is not read again, so that the same folder a second time
 
 import hashlib
 import json
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, select, update
 
 from corpus_db import db, passes
 from corpus_db.errors import UserError
@@ -40,6 +41,7 @@ WHOLE_FILES = frozenset(("broken_archive", "encrypted", "unreadable_file", "bad_
 AHEAD = 2  # batches whose images workers are reading while one is written
 SAY_EVERY = 5.0  # seconds
 TOLD_DETAILS = 3  # of a reason
+_DIGITS = re.compile(r"([0-9]+)")
 Say = Callable[[str], None]
 Render = Callable[[bytes, str | None], bytes]  # a file's bytes and what part of it -> the bytes of an image
 
@@ -306,22 +308,31 @@ def _imported(connection: Connection, about: About, ledger: Ledger, taker: _Take
     imported.questions.update(each.split for each in taker.questions.values())
     fetch = table("fetch")
     ends = fetch.c.kind, fetch.c.status, fetch.c.reason, fetch.c.detail
-    first = func.min(fetch.c.path)
-    asked = select(*ends, func.count(), first).group_by(*ends).order_by(first)
-    mine = fetch.c.source_id == ledger.source_id, fetch.c.crawl_id == ledger.crawl_id
-    for kind, status, reason, detail, count, path in connection.execute(
-        asked.where(*mine, fetch.c.kind.in_(("image", "file")))
-    ):
+    mine = and_(
+        fetch.c.source_id == ledger.source_id,
+        fetch.c.crawl_id == ledger.crawl_id,
+        fetch.c.kind.in_(("image", "file")),
+    )
+    counted = select(*ends, func.count()).where(mine).group_by(*ends).order_by(*ends)
+    for kind, status, reason, detail, count in connection.execute(counted):
         what = "ok" if status == "ok" else reason or status
         if kind == "image":
             imported.images[what] += count
         elif what != "ok":
             imported.troubles[what] += count
-        if what != "ok":
-            imported.examples.setdefault(what, path)
         if detail:
             imported.details.setdefault(what, Counter())[detail] += count
+    bad = select(func.coalesce(fetch.c.reason, fetch.c.status), fetch.c.path).where(mine, fetch.c.status != "ok")
+    for what, path in connection.execute(bad):
+        first = imported.examples.setdefault(what, path)
+        imported.examples[what] = min(first, path, key=_in_order)
     return imported
+
+
+def _in_order(path: str) -> list[str | tuple[int, str]]:
+    """Sorts places as a reader does, row 3 before row 10. Text and digits take turns, so like meets like."""
+    parts = _DIGITS.split(path)
+    return [(len(part.lstrip("0")), part.lstrip("0")) if place % 2 else part for place, part in enumerate(parts)]
 
 
 class _Progress:

@@ -118,6 +118,20 @@ def test_questions_that_are_none_or_stand_twice_are_told_and_the_others_come_in(
     assert imported.examples == places and imported.details == {"bad_row": {"image_name": 1}}
 
 
+def test_the_row_told_is_the_first_in_the_file(engine: Engine, folder: Path) -> None:
+    bad = (3, 4, 6, 10)
+    odd = [{"qid": row} if row in bad else question(row) for row in range(1, 12)]
+    (folder / "testset.json").write_text(json.dumps(odd))
+    imported = importers.run(engine, "vqa-rad", folder)
+    assert (imported.troubles, imported.examples) == ({"bad_row": 4}, {"bad_row": "testset.json:3"})
+
+
+def test_the_image_told_is_the_first_by_its_number(engine: Engine, folder: Path) -> None:
+    asked = [question(number, f"synpic{number}.jpg") for number in (1, 100, 20, 3)]
+    (folder / "testset.json").write_text(json.dumps(asked))
+    assert importers.run(engine, "vqa-rad", folder).examples == {"missing_file": "images/synpic3.jpg"}
+
+
 def test_an_empty_folder_and_an_unknown_source_are_refused(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither trainset"):
         importers.run(engine, "vqa-rad", tmp_path)
