@@ -27,8 +27,8 @@ def absent() -> str | None:
     return None if shutil.which("java") else "no Java"
 
 
-def counted(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[np.ndarray | None, str | None]:
-    """Counts of texts (references, hypothesis) -> float64 (M, 23), by one start of Java; or None and why not.
+def counted(pairs: Sequence[tuple[str, Sequence[str], str]]) -> tuple[np.ndarray | None, str | None]:
+    """Counts of texts (id, references, hypothesis) -> float64 (M, 23), by one start of Java; or None and why not.
 
     A row: words of the hypothesis and of the reference that agrees best, function words of each; of each kind of match
     (WEIGHTS) the content words of both that match and the function words of both; chunks, matched words of both. A text
@@ -36,7 +36,7 @@ def counted(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[np.ndarray | No
     """
     if why := absent():
         return None, why
-    lines = (" ||| ".join(["SCORE", *map(_one_line, [*references, said])]) + "\n" for references, said in pairs)
+    lines = (" ||| ".join(["SCORE", *map(_one_line, [*references, said])]) + "\n" for _, references, said in pairs)
     command = ["java", "-jar", "-Xmx2G", java.METEOR_JAR, *_OPTIONS]
     try:
         done = subprocess.run(
@@ -46,13 +46,14 @@ def counted(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[np.ndarray | No
             timeout=START_SECONDS + TEXT_SECONDS * len(pairs),
             cwd=Path(java.__file__).parent,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return None, f"Java failed: {error}"
+    except subprocess.TimeoutExpired as error:
+        return None, f"Java failed: timed out after {error.timeout:.0f} seconds; {_longest(pairs)}"
     try:
         rows = np.array([line.split() for line in done.stdout.splitlines()], float).reshape(len(pairs), COUNTS)
     except ValueError:
-        said_last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no answer"]
-        return None, f"Java failed: {said_last[0]}"
+        return None, f"Java failed: {_trouble(done.stderr.decode(errors='replace'))}; {_longest(pairs)}"
     kinds = _kinds(rows)
     whole = (kinds[..., ::2].sum((1, 2)) == rows[:, 0]) & (kinds[..., 1::2].sum((1, 2)) == rows[:, 1])
     rows[whole & (rows[:, 20] == 1), 20] = 0
@@ -74,6 +75,22 @@ def score(counts: np.ndarray) -> np.ndarray:
 def _kinds(counts: np.ndarray) -> np.ndarray:
     """Matches (..., 4, 4): of each kind, content words of the hypothesis and the reference, function words of them."""
     return counts[..., 4:20].reshape(*counts.shape[:-1], 4, 4)
+
+
+def _trouble(told: str) -> str:
+    """The line of what Java wrote to stderr that says what failed, not where in its code."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    naming = [line for line in lines if "Exception" in line or "Error" in line]
+    return (naming or lines or ["no answer"])[0].removeprefix('Exception in thread "main" ')
+
+
+def _longest(pairs: Sequence[tuple[str, Sequence[str], str]]) -> str:
+    """Which text is the longest, as it is what uses up Java's memory and time."""
+    words, key = max(
+        ((len(text.split()), key) for key, references, said in pairs for text in (*references, said)),
+        key=lambda found: found[0],
+    )
+    return f"the longest text: id {key!r}, {words} words"
 
 
 def _one_line(text: str) -> str:

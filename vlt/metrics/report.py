@@ -10,7 +10,7 @@ from vlt.metrics.intervals import difference, interval
 
 CLINICAL = "clinical F1"
 METRICS = (*text.METRICS, CLINICAL)
-_NOTHING = "(nothing)"  # for an empty text, which matches no reference and which the scorers refuse
+_NOTHING = "(nothing)"  # for a text without a word, which matches no reference and which the scorers refuse
 
 
 def score(
@@ -22,7 +22,9 @@ def score(
     system's scores less each other's, on the same samples of cases. A metric that is absent here (METEOR without Java)
     is None. CIDEr's n-gram weights are those of all references in every sample.
     """
-    said = [{key: one[key] if one[key].strip() else _NOTHING for key in references} for one in systems.values()]
+    said = [
+        {key: one[key] if text.says_something(one[key]) else _NOTHING for key in references} for one in systems.values()
+    ]
     grouped = [clusters[key] for key in references]
     drawn = {
         name: _drawn(scored, clinical.counts(references, texts), grouped)

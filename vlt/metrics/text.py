@@ -72,7 +72,7 @@ def systems_scores(references: References, systems: Sequence[Hypotheses], *, raw
     prepare = _storable if raw else tokenise
     told = {key: [prepare(text) for text in texts] for key, texts in references.items()}
     said = [{key: [prepare(text)] for key, text in hypotheses.items()} for hypotheses in systems]
-    rows, why = meteor.counted([(told[key], text) for one in said for key, (text,) in one.items()])
+    rows, why = meteor.counted([(key, told[key], text) for one in said for key, (text,) in one.items()])
     each = [None] * len(said) if rows is None else np.split(rows, len(said))
     return [_scored({key: told[key] for key in one}, one, some, why) for one, some in zip(said, each, strict=True)]
 
@@ -92,7 +92,10 @@ def _scored(
 def check(
     references: References, hypotheses: Hypotheses, names: tuple[str, str] = ("the references", "the hypotheses")
 ) -> None:
-    """UserError for ids that do not match and for empty texts, with the first such id and where it is."""
+    """UserError for ids that do not match and for empty texts, with the first such id and where it is.
+
+    A text that says nothing is as good as empty. One such reference among others does no harm.
+    """
     if not hypotheses and not references:
         raise UserError(f"{names[1]}: no texts; there is nothing to score")
     for name, side, other_name, other in (
@@ -103,10 +106,16 @@ def check(
             more = f" (as are {len(lacking) - 1} more)" if len(lacking) > 1 else ""
             raise UserError(f"{name}: no id {lacking[0]!r}, which is in {other_name}{more}; both need the same ids")
     for key, text in hypotheses.items():
-        if not text.strip():
-            raise UserError(f"{names[1]}: id {key!r}: the text is empty; give it words or take the id out of both")
-        if not references[key] or not all(map(str.strip, references[key])):
-            raise UserError(f"{names[0]}: id {key!r}: a reference is empty; give it words or take the id out of both")
+        wanted = "(no letter or digit); give it words or take the id out of both"
+        if not says_something(text):
+            raise UserError(f"{names[1]}: id {key!r}: the text is empty {wanted}")
+        if not all(map(str.strip, references[key])) or not any(map(says_something, references[key])):
+            raise UserError(f"{names[0]}: id {key!r}: a reference is empty {wanted}")
+
+
+def says_something(text: str) -> bool:
+    """Whether there is a letter or a digit."""
+    return any(map(str.isalnum, text))
 
 
 def bleu(counts: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ TOLD = {
     "synonym": ["the physician saw an enlarged heart quickly"],
     "paraphrase": ["he was able to look at the results , according to the report"],
     "broken": ["EVAL\n||| a cyst in the kidney"],
-    "bars": ["|||"],
+    "bars": ["a ||| cat"],
     "odd": ["caf\u00e9 \u2028 \ud800"],
 }
 SAID = {
@@ -29,7 +29,7 @@ SAID = {
     "synonym": "the doctor saw a big heart",
     "paraphrase": "he could see the findings as the report says",
     "broken": "a cyst in\nthe kidney",
-    "bars": "|||",
+    "bars": "a ||| cat",
     "odd": "caf\u00e9 \u2028 \ud800",
 }
 ROW = [4, 4, 2, 2, 2, 2, 2, 2, *[0] * 12, 1, 4, 4]  # "a normal heart ." of itself, as the program tells it
@@ -65,6 +65,11 @@ def test_it_is_absent_by_name_without_java(monkeypatch, tmp_path):
     [
         ("exit 1", "Java failed: no answer"),
         ('echo "Error: no space for the heap" >&2; exit 1', "Java failed: Error: no space for the heap"),
+        (
+            "printf 'slow\\nException in thread \"main\" java.lang.Error: heap\\n\\tat A\\n' >&2; exit 1",
+            "Java failed: java.lang.Error: heap; the longest text: id 'a', 6 words",
+        ),
+        ("printf '\\n\\tno jar \\nhelp\\n' >&2; exit 1", "Java failed: no jar; the longest"),
         ("while read -r line; do echo nonsense; done", "Java failed"),
         ("while read -r line; do echo 1 2 3; done", "Java failed"),
     ],
@@ -80,7 +85,8 @@ def test_it_is_absent_where_java_never_answers(java, monkeypatch):
     java("while :; do :; done")
     monkeypatch.setattr(meteor, "START_SECONDS", 1)
     monkeypatch.setattr(meteor, "TEXT_SECONDS", 0)
-    assert "timed out" in sentence_scores(*CAT).absent["METEOR"]
+    found = sentence_scores({"a": ["x"], "long": ["no mass is seen"]}, {"a": "x y", "long": "no"})
+    assert found.absent["METEOR"] == "Java failed: timed out after 1 seconds; the longest text: id 'long', 4 words"
 
 
 def test_several_systems_start_java_once_and_each_has_its_own_counts(java):

@@ -74,8 +74,9 @@ def test_a_system_differs_from_itself_in_nothing():
     assert all(one == {"less": 0.0, "less_95": (0.0, 0.0)} for one in found["differences"]["again"].values())
 
 
-def test_an_empty_text_scores_nothing_and_breaks_nothing():
-    found = score(REFERENCES, {"written": dict.fromkeys(REFERENCES, " ")}, CASES)
+@pytest.mark.parametrize("empty", [" ", "\u200b", "..."])
+def test_an_empty_text_scores_nothing_and_breaks_nothing(empty):
+    found = score(REFERENCES, {"written": dict.fromkeys(REFERENCES, empty)}, CASES)
     told = found["systems"]["written"]
     assert told["BLEU-4"] < 1e-6 and told["ROUGE-L"] == told["CIDEr"] == told[CLINICAL] == 0.0
 

@@ -131,6 +131,9 @@ def test_texts_are_tokenised_unless_they_are_to_stay_as_they_are():
         ),
         ({"a": ["x"]}, {"a": "x", "z": "x"}, "the references: no id 'z', which is in the hypotheses"),
         ({"a": ["x"], "b": ["x"]}, {"a": "x", "b": " \n"}, "the hypotheses: id 'b': the text is empty"),
+        ({"a": ["x"], "b": ["x"]}, {"a": "x", "b": "\u200b"}, "the hypotheses: id 'b': the text is empty"),
+        ({"a": ["x"], "b": ["x"]}, {"a": "x", "b": "--- ..."}, "the hypotheses: id 'b': the text is empty"),
+        ({"a": ["...", "."]}, {"a": "x"}, "the references: id 'a': a reference is empty"),
         ({"a": ["x"], "b": ["x", ""]}, {"a": "x", "b": "x"}, "the references: id 'b': a reference is empty"),
         ({"a": []}, {"a": "x"}, "the references: id 'a': a reference is empty"),
         ({}, {}, "the hypotheses: no texts"),
@@ -141,6 +144,11 @@ def test_what_cannot_be_scored_is_told_in_one_line_that_names_the_id(references,
         scores(references, hypotheses)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("said", ["5", "\u03b1", "\u80ba", "x."])
+def test_a_letter_or_digit_of_any_script_is_a_text_and_a_reference_without_one_may_stand_beside_another(said):
+    assert scores({"a": [".", said]}, {"a": said})["BLEU-1"] == pytest.approx(1)
 
 
 @REAL
