@@ -157,7 +157,8 @@ def open_run(name: str | Path) -> Run:
     folder = next((place for place in (Path(name), RUNS / name) if (place / "config.json").is_file()), None)
     if folder is None:
         known = ", ".join(sorted(path.parent.name for path in RUNS.glob("*/config.json"))) or "none"
-        raise UserError(f"{name}: no such run; there are: {known}")
+        trouble = f"{name}: no such run" if str(name) else "no run is named: give a run's name or folder"
+        raise UserError(f"{trouble}; there are: {known}")
     try:
         corpora = json.loads((folder / "corpus.json").read_text())
         if not corpora:

@@ -390,7 +390,7 @@ def test_the_command_writes_the_page_and_tells_where(tmp_path, base):
         (("--run", "base", "--study", "x"), 2, "--run RUN and --study NAME stand alone"),
         (("v1", "--run", "base"), 2, "--run RUN and --study NAME stand alone"),
         (("--run", "base", "--public", "--with-images"), 2, "--run RUN and --study NAME stand alone"),
-        (("--run", ""), 1, ": no such run; there are: base"),
+        (("--run", ""), 1, "Error: no run is named: give a run's name or folder; there are: base"),
         (("--run", "nowhere"), 1, "nowhere: no such run; there are: base"),
         (("--study", "nowhere"), 1, "nowhere: no such study; there are: none (python cli.py study makes them)"),
     ],
