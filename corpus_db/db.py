@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,13 +102,13 @@ def open_readonly(db: str | Path, timeout_s: float | None = None) -> Engine:
     with _told(url):
         state = schema_state(engine)
     if state != "current":
-        raise UserError(f"{shown(url)}: {_STATES[state]}")
+        raise UserError(f"{shown(url)}: {_STATES[state].format(db=shlex.quote(shown(url)))}")
     return engine
 
 
 _STATES = {
     "empty": "not a corpus database; make one with: python cli.py crawl && python cli.py build",
-    "older": "made by an older version of this program; any writing command migrates it: python cli.py build",
+    "older": "made by an older version of this program; any writing command migrates it: python cli.py build --db {db}",
     "newer": "made by a newer version of this program; update this one (git pull, make install)",
     "foreign": "a database of something else; give another file with --db",
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus_db.read import Question, UserError, version
+from corpus_db.read import Question, UserError, Version, version
 from vlt import attention_maps, predict, runs, tasks
 from vlt.data import CorpusDataset, spaced
 from vlt.decode import Search
@@ -60,7 +60,8 @@ def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Eva
     described = [answering.described(one) for one in asked]
     table = vqa_table.score(described, systems, task.answers)
     outside = answering.outside(found)
-    lines = [*told_of_questions(task.questions), f"{run.folder.name} on {split}, 95 % intervals by image:", ""]
+    lines = [*told_of_questions(task.questions), *(f"unchecked: {what}" for what in run.unchecked)]
+    lines += [f"{run.folder.name} on {split}, 95 % intervals by image:", ""]
     lines += vqa_table.render(table)
     lines += _left_out(task.questions.splits[split], asked) + ([] if blind is not None or run.config.blind else [twin])
     if outside["count"] and task.answers:
@@ -73,11 +74,13 @@ def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Eva
         "task": "vqa",
         "run": run.folder.name,
         "set": task.questions.name,
+        **_source(task.questions.sha256, task.questions.database),
         "split": split,
         "settings": {"beams": beams},
         "groups": table,
     }
     result |= {"outside": outside, "left_out": len(task.questions.splits[split]) - len(asked)}
+    result["unchecked"] = run.unchecked
     folder = _kept(run, _named(run, result, None, split, None), result, lines, (one.line() for one in found))
     outputs = [normalise(one.output) for one in found]
     truths = [said if one.right else accepted(one.truth)[0] for one, said in zip(found, outputs, strict=True)]
@@ -160,11 +163,12 @@ def retrieval(
     """A run on the pairs of a version's split: the version that it learned from first, unless another is named."""
     run, model = runs.open_run(name), predict.load(name)
     found, (data,) = _datasets(run, model, [split], corpus, db, say)
-    shown = f"{found}:{split}"
+    shown = f"{found.name}:{split}"
     tuned = run.config.task == "retrieval"
     result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
     settings = {"k": k, "exact": exact}
-    result = {"task": "retrieval", "run": run.folder.name, "version": shown, "settings": settings} | result
+    told = {"task": "retrieval", "run": run.folder.name, "version": shown}
+    result = told | _source(found.manifest_sha256, found.database) | {"settings": settings} | result
     lines = [f"{run.folder.name} on {shown}:", *retrieval_table.render(result)]
     folder = _kept(run, _named(run, result, found, split, limit), result, lines, _found(data, result.pop("best")))
     return Evaluation(folder, lines, result)
@@ -196,7 +200,7 @@ def report(
             f"python cli.py finetune report --from {run.folder.name}"
         )
     found, (data, training, validation) = _datasets(run, model, [split, "train", "val"], corpus, db, say)
-    shown, rows = f"{found}:{split}", spaced(len(data), limit)
+    shown, rows = f"{found.name}:{split}", spaced(len(data), limit)
     pairs = [data.pairs[row] for row in rows]
     say(f"writing about {len(rows)} images")
     texts = [pair.caption for pair in training.pairs]
@@ -214,8 +218,8 @@ def report(
     table = report_table.score(references, systems, {pair.pair_id: pair.case_id for pair in pairs})
     constant = {"text": fixed, "BLEU-4 on val": on_validation}
     settings = {name: getattr(search, name) for name in USUAL["report"]}
-    result: dict[str, Any] = {"task": "report", "run": run.folder.name, "version": shown, "settings": settings}
-    result |= {"constant": constant} | table
+    result: dict[str, Any] = {"task": "report", "run": run.folder.name, "version": shown}
+    result |= _source(found.manifest_sha256, found.database) | {"settings": settings, "constant": constant} | table
     lines = [f"{run.folder.name} on {shown}, 95 % intervals by case:", "", *report_table.render(table)]
     lines.append(f"best constant, BLEU-4 {on_validation:.3f} on validation: {fixed}")
     alike = writing.alike(written_["written"], [pair.caption for pair in pairs])
@@ -233,8 +237,8 @@ def report(
 
 def _datasets(
     run: runs.Run, model: predict.Model, splits: Sequence[str], corpus: str | None, db: str | None, say: Say
-) -> tuple[str, list[CorpusDataset]]:
-    """Splits of the version that is named, or that a run learned from first, as its model reads them; its name."""
+) -> tuple[Version, list[CorpusDataset]]:
+    """The version that is named, or that a run learned from first, and splits of it as the run's model reads them."""
     first = run.corpora[0]
     if corpus is None and "questions" in first:
         raise UserError(f"{run.folder}: it learned from questions; name a version: --corpus VERSION")
@@ -242,14 +246,21 @@ def _datasets(
     config = run.config
     packed = pack(found, config.image_size, say=say)
     sizes: dict[str, Any] = {"channels": config.channels, "max_tokens": config.max_tokens}
-    return found.name, [CorpusDataset(found, packed, model.tokenizer, split, **sizes) for split in splits]
+    return found, [CorpusDataset(found, packed, model.tokenizer, split, **sizes) for split in splits]
 
 
-def _named(run: runs.Run, result: dict[str, Any], corpus: str | None, split: str, limit: int | None) -> str:
-    """The folder of an evaluation: one of a part, of another version or with other settings has its own."""
+def _source(manifest: str, database: str) -> dict[str, str]:
+    return {"manifest_sha256": manifest, "database": database}
+
+
+def _named(run: runs.Run, result: dict[str, Any], corpus: Version | None, split: str, limit: int | None) -> str:
+    """The folder of an evaluation: one of a part, of another version or with other settings has its own.
+
+    A version is known by its manifest: two databases each have a v1.
+    """
     parts = [result["task"], split]
-    if corpus not in (None, run.corpora[0].get("version")):
-        parts.append(str(corpus).replace("/", "-"))
+    if corpus is not None and corpus.manifest_sha256 != run.corpora[0]["manifest_sha256"]:
+        parts += [corpus.name.replace("/", "-"), corpus.manifest_sha256[:8]]
     parts += [f"of-{limit}"] if limit else []
     for name, value in result["settings"].items():
         if value != USUAL[result["task"]][name]:

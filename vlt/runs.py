@@ -101,6 +101,15 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.folder / 'environment.json'}: damaged ({error}); {ADVICE}") from error
 
+    @property
+    def unchecked(self) -> list[str]:
+        """What the runs that it comes from learnt from and could not be looked at when it began."""
+        try:
+            told = json.loads((self.folder / "environment.json").read_text())["unchecked"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return []
+        return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+
 
 def _record(line: str) -> dict[str, Any] | None:
     """A line of metrics.jsonl; None where it is none: its kind and device are words, all else are numbers."""
@@ -128,8 +137,13 @@ def create(
     tokenizer: Tokenizer,
     weights: dict[str, str | None] | None = None,
     answers: Sequence[str] = (),
+    unchecked: Sequence[str] = (),
 ) -> Run:
-    """A new run's folder; UserError where there is one of that name. `weights`: the files that it begins with."""
+    """A new run's folder; UserError where there is one of that name.
+
+    `weights`: the files that it begins with. `unchecked`: what they learnt from and could not be looked at, so that it
+    may hold what is tested.
+    """
     if folder.name in ("", ".", ".."):
         raise UserError(f"{folder}: no name for a run")
     try:
@@ -140,10 +154,11 @@ def create(
         ) from None
     (folder / "checkpoints").mkdir()
     told = [corpus.told() for corpus in corpora]
+    lineage = {"weights": weights or {}} | ({"unchecked": list(unchecked)} if unchecked else {})
     for name, text in (
         ("vocab.txt", tokenizer.text()),
         ("corpus.json", json.dumps(told, indent=1)),
-        ("environment.json", json.dumps(environment() | {"weights": weights or {}}, indent=1)),
+        ("environment.json", json.dumps(environment() | lineage, indent=1)),
         *([("answers.json", json.dumps(answers, indent=0))] if answers else []),
         ("config.json", config.to_json()),  # the last: a folder without it is no run
     ):

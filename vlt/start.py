@@ -63,14 +63,15 @@ def make(
     weights: dict[str, str | None],
     task: Task,
     say: Say,
+    unchecked: Sequence[str] = (),
 ) -> runs.Run:
-    """A new run with its folder, not trained yet."""
+    """A new run with its folder, not trained yet; `unchecked` as `runs.create` has it."""
     if any(weights.values()):  # files that do not fit must not cost the run its name
         initialiser(weights, say)(VLT(config, len(tokenizer), tokenizer.pad, len(task.answers)))
 
     def create() -> Path:
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
-        return runs.create(folder, config, task.sources, tokenizer, weights, task.answers).folder
+        return runs.create(folder, config, task.sources, tokenizer, weights, task.answers, unchecked).folder
 
     return runs.open_run(ranks.on_first(create))
 

@@ -39,7 +39,11 @@ _training = _options(
     click.option("--blind", is_flag=True, default=None, help="A twin that sees blank images, to compare with."),
     click.option("--name", metavar="NAME", help="The run's name  [default: from the task and the run, numbered]"),
     click.option("--resume", metavar="RUN", shell_complete=known_runs, help="Go on with an interrupted run."),
-    click.option("--db", metavar="DB", help="The corpus's database, a file or a URL  [default: the one built last]"),
+    click.option(
+        "--db",
+        metavar="DB",
+        help="The corpus's database, a file or a URL  [default: the run's own, with --from none the one built last]",
+    ),
     click.option(
         "--processes", type=click.IntRange(1), help="On a CPU: how many, of a thread each  [default: by the model]"
     ),

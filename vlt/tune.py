@@ -1,11 +1,11 @@
 """Begin fine-tuning: from a run's model and vocabulary, or from scratch, on questions or on corpus versions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from corpus_db.read import UserError, version
-from vlt import device, predict, runs, start
+from vlt import device, leaks, predict, runs, start
 from vlt.config import Config
 from vlt.tasks import questions
 from vlt.tasks.base import Task
@@ -59,10 +59,11 @@ def begin(
     if twin and (runs.RUNS / f"{name}{TWIN}").exists():
         raise UserError(f"{runs.RUNS / name}{TWIN}: there is such a run, where the twin would be; give another --name")
     made, tokenizer = _task(task, origin, config, source, data, db, say)
+    doubts = leaks.unchecked(made.questions, origin, db, say) if source and isinstance(made, Answering) else []
     weights = {"run": str(file) if file else None}
-    run = start.make(name, config, tokenizer, weights, made, say)
+    run = start.make(name, config, tokenizer, weights, made, say, doubts)
     if twin:  # before the run is trained: what is interrupted goes on with both
-        start.make(f"{name}{TWIN}", config.changed(blind=True), tokenizer, weights, made, lambda line: None)
+        start.make(f"{name}{TWIN}", config.changed(blind=True), tokenizer, weights, made, lambda line: None, doubts)
     code = start.carry_out(run, made, db, processes, say)
     return code or _twin(run, db, processes, say)
 
@@ -125,26 +126,9 @@ def _task(
     asked = questions.question_set(data["source"], data["protocol"], data["language"], db, blank=config.blind)
     for line in told(asked):
         say(line)
-    if origin != SCRATCH:
-        _refuse_leaks(asked, origin, db, say)
     answers = asked.answers if "answer" in config.objectives else []
     tokenizer = source.tokenizer if source else _words(asked, config, data, db)
     return Answering(asked, answers), tokenizer
-
-
-def _refuse_leaks(asked: questions.QuestionSet, origin: str, db: str | None, say: Say) -> None:
-    """UserError where a run, or one that it comes from, learnt what is tested; what cannot be looked at is said."""
-    for run in _ancestry(origin, say):
-        for told in run.corpora:
-            try:
-                if "questions" in told:
-                    questions.refuse_learnt(asked, questions.again(told, db), run.folder.name)
-                else:
-                    questions.refuse_tested(asked, version(told["version"], told["database"]))
-            except questions.Leak:
-                raise
-            except UserError as error:
-                say(f"what {run.folder} learnt from cannot be looked at, so it may hold test images: {error}")
 
 
 def _database(origin: str) -> str | None:
@@ -154,22 +138,6 @@ def _database(origin: str) -> str | None:
     except UserError:  # a file of weights alone
         return None
     return None if found is None or "***" in found else found  # a URL's password is not kept
-
-
-def _ancestry(origin: str, say: Say) -> Iterator[runs.Run]:
-    """A run, the run that it began with, and so on."""
-    place: str | None = origin
-    seen: set[str] = set()
-    while place is not None and place not in seen:
-        seen.add(place)
-        path = Path(place)
-        try:
-            run = runs.open_run(path.parent if path.is_file() else place)
-            place = run.weights().get("run")
-        except UserError as error:
-            say(f"what {place} learnt from cannot be looked at, so it may hold test images: {error}")
-            return
-        yield run
 
 
 def _words(asked: questions.QuestionSet, config: Config, data: Mapping[str, Any], db: str | None) -> Tokenizer:

@@ -1,3 +1,4 @@
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -91,6 +92,9 @@ def test_a_question_of_an_older_schema_stays_and_lacks_what_that_did_not_hold(
     with engine.begin() as connection:
         connection.execute(insert(table("source")).values(id=1, name="vqa-rad", shape="questions"))
         connection.execute(insert(table("question")).values(source_id=1, upstream_id="1", **told))
+    with pytest.raises(UserError, match=r"older version .* python cli\.py build --db ") as refused:
+        db.open_readonly(fresh_db)
+    assert str(refused.value).endswith(f"build --db {shlex.quote(db.shown(db.parse_url(fresh_db)))}")
     with db.create(fresh_db).connect() as connection:
         question = table("question").c
         found = connection.execute(select(question.answer, question.organ, question.modality)).one()

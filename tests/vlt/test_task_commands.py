@@ -12,7 +12,7 @@ from PIL import Image
 import cli
 from corpus_db.read import UserError
 from tests.vlt import asked, corpus
-from vlt import evaluate, runs, start, tune
+from vlt import evaluate, leaks, runs, start, tune
 from vlt.metrics import meteor
 from vlt.predict import weights_sha256
 from vlt.runs import Corpus
@@ -53,7 +53,7 @@ def here(tmp_path_factory):
         patch.chdir(folder)
         patch.setenv("RGC_DATA", str(folder / "data"))
         patch.setattr(meteor, "absent", lambda: "not asked for")
-        for module in (tune, evaluate, start):
+        for module in (tune, evaluate, start, leaks):
             patch.setattr(module, "version", lambda key, db: named(version, key))
         patch.setattr(start, "leaks", lambda version, db: {})
         patch.setattr("corpus_db.read.version", lambda key, db=None: named(version, key))

@@ -345,6 +345,13 @@ def test_killed_at_a_random_moment_and_gone_on_with_it_predicts_what_it_would_ha
         assert json.loads(file.metadata()["answers"]) == ["left", "no", "right", "yes"]
 
 
+def test_where_no_database_is_named_that_of_the_run_is_taken_and_the_help_says_so(tmp_path, address):
+    asked.begun(tmp_path, address, "run", steps=1)
+    assert tune._database("run") == address and tune._database("none") is None
+    told = " ".join(CliRunner().invoke(cli.main, ["finetune", "vqa", "--help"]).output.split())
+    assert "[default: the run's own, with --from none the one built last]" in told
+
+
 def test_a_run_goes_on_only_with_its_own_answers_and_questions(tmp_path, address):
     run, task = asked.begun(tmp_path, address, "run", steps=1)
     train(run, task, quiet)

@@ -14,7 +14,7 @@ from vlt.report.results import Evaluated
 
 NOT_NOTED = "Its command was not noted: it was made before commands were."
 DIRTY = "-dirty"
-PLACES = ("command", "commit", "weights", "started", "weights_sha256")  # of an environment, told apart from the rest
+PLACES = ("command", "commit", "weights", "unchecked", "started", "weights_sha256")  # told apart from the packages
 
 
 @dataclass(frozen=True)

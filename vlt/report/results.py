@@ -124,6 +124,7 @@ def _questions(found: Evaluated, result: Mapping[str, Any]) -> Evaluated:
         found.notes.append(f"{outside['count']} of {outside['of']} true answers are none of those to choose from.")
     if result.get("left_out"):
         found.notes.append(f"{result['left_out']} questions are left out, as their image cannot be read.")
+    found.notes.extend(f"Unchecked: {what}." for what in result.get("unchecked", ()))
     if "without the image" not in systems:
         found.notes.append("No twin without images stands beside it: finetune vqa makes one unless told not to.")
     return found

@@ -84,6 +84,7 @@ def _warnings(run: runs.Run, found: measured.Measured, finished: bool) -> Sequen
         lines.append(f"Its loss is no number (NaN or infinite) from step {found.broken:,} on: what it learned is void.")
     if run.config.blind:
         lines.append("This is a twin that sees blank images: it shows what can be known without looking.")
+    lines += [f"Unchecked when it began: {what}." for what in run.unchecked]
     if found.unread:
         lines.append(f"{found.unread:,} lines of metrics.jsonl are no records and are left out.")
     if not found.records:

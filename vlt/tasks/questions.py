@@ -70,8 +70,9 @@ class QuestionSet:
 
 def again(told: Mapping[str, Any], db: str | None = None) -> QuestionSet:
     """The set that a run began with, read again; `db`: where it lies now."""
-    which = told.get("questions")
-    if not isinstance(which, dict) or set(which) != {"source", "protocol", "language", "blank"}:
+    given = told.get("questions")
+    which: dict[str, Any] = {"blank": False} | given if isinstance(given, dict) else {}  # older runs tell no `blank`
+    if set(which) != {"source", "protocol", "language", "blank"}:
         raise UserError(f"{str(told.get('version'))[:80]!r}: no set of questions; is corpus.json another run's?")
     return question_set(**which, db=db or told["database"])
 

@@ -161,6 +161,13 @@ def test_a_set_is_read_again_by_what_its_run_keeps_wherever_it_lies_now(tmp_path
         again({"version": "v1", "database": address})
 
 
+def test_a_run_of_a_version_that_told_no_blank_is_read_with_its_images(address):
+    found = question_set("vqa-rad", "official", "en", address)
+    told = json.loads(json.dumps(found.told()))
+    del told["questions"]["blank"]
+    assert again(told) == found
+
+
 def test_the_hash_of_a_set_tells_another_answer_and_another_split(given):
     some = [one(number, f"i{number}") for number in range(30)]
     given(some)
