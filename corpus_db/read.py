@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from corpus_db.errors import UserError
 from corpus_db.page import render as render_page
 from corpus_db.page import write as write_page
+from corpus_db.progress import told as progress
 from corpus_db.recent import data_folder, packs, recall
 from corpus_db.workers import mapped
 
@@ -34,6 +35,7 @@ __all__ = [
     "leaks",
     "mapped",
     "packs",
+    "progress",
     "questions",
     "render_page",
     "version",

@@ -42,7 +42,7 @@ class Evaluation:
     result: dict[str, Any]
 
 
-def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Evaluation:
+def vqa(name: str, split: str, db: str | None, beams: int, maps: int, say: Say) -> Evaluation:
     """A run on the questions that it was fine-tuned for; its blind twin NAME-blind, where there is one, beside it.
 
     `maps`: of how many of the surest right and wrong answers to draw where the model looked.
@@ -51,9 +51,9 @@ def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Eva
     if maps:
         attention_maps.check(model)
     data = task.dataset(split, run.config, model.tokenizer)
-    systems, found = _answers(model, task, data, beams)
+    systems, found = _answers(model, task, data, beams, say)
     asked = data.questions
-    twin, blind = _twin(run, db, task, split, beams)
+    twin, blind = _twin(run, db, task, split, beams, say)
     if blind is not None:
         systems["without the image"] = blind
     systems["most frequent"] = answering.Frequent(task.questions.splits["train"]).answers(asked)
@@ -94,7 +94,7 @@ def vqa(name: str, split: str, db: str | None, beams: int, maps: int = 0) -> Eva
 
 
 def _twin(
-    run: runs.Run, db: str | None, task: answering.Answering, split: str, beams: int
+    run: runs.Run, db: str | None, task: answering.Answering, split: str, beams: int, say: Say
 ) -> tuple[str, Sequence[str] | None]:
     """What the run's blind twin answers; where there is none that fits, None and a line that says so."""
     folder = twin_of(run)
@@ -109,7 +109,7 @@ def _twin(
     if other.config != run.config.changed(blind=True) or its_task.questions.sha256 != task.questions.sha256:
         return f"{folder}: no twin of {run.folder.name}: its settings or questions are others; not shown", None
     data = its_task.dataset(split, other.config, model.tokenizer)
-    return "", next(iter(_answers(model, its_task, data, beams)[0].values()))
+    return "", next(iter(_answers(model, its_task, data, beams, say)[0].values()))
 
 
 def _left_out(split: Sequence[Question], asked: Sequence[Question]) -> list[str]:
@@ -145,10 +145,10 @@ def _answering(name: str, db: str | None) -> tuple[runs.Run, predict.Model, answ
 
 
 def _answers(
-    model: predict.Model, task: answering.Answering, asked: QuestionDataset, beams: int
+    model: predict.Model, task: answering.Answering, asked: QuestionDataset, beams: int, say: Say
 ) -> tuple[dict[str, Sequence[str]], list[answering.Answered]]:
     """What a model answers, by way of answering, and its answers themselves."""
-    found = answering.answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams)
+    found = answering.answered(model.vlt, asked, model.tokenizer, task.answers, model.device, beams, say)
     systems: dict[str, Sequence[str]] = {}
     if "answer" in model.config.objectives:
         systems["chosen"] = [one.output for one in found]
@@ -165,7 +165,7 @@ def retrieval(
     found, (data,) = _datasets(run, model, [split], corpus, db, say)
     shown = f"{found.name}:{split}"
     tuned = run.config.task == "retrieval"
-    result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned)
+    result = finding.evaluate(model.vlt, data, model.device, k=k, exact=exact, limit=limit, tuned=tuned, say=say)
     settings = {"k": k, "exact": exact}
     told = {"task": "retrieval", "run": run.folder.name, "version": shown}
     result = told | _source(found.manifest_sha256, found.database) | {"settings": settings} | result
@@ -206,7 +206,7 @@ def report(
     texts = [pair.caption for pair in training.pairs]
     say(f"trying {len(set(texts))} training texts as the text of all")
     fixed, on_validation = writing.constant(texts, [pair.caption for pair in validation.pairs])
-    texts_and_scores = writing.write(model.vlt, data, rows, model.tokenizer, model.device, search)
+    texts_and_scores = writing.write(model.vlt, data, rows, model.tokenizer, model.device, search, say)
     written_ = {
         "written": [said for said, _ in texts_and_scores],
         "best constant": [fixed] * len(rows),

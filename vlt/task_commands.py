@@ -223,7 +223,7 @@ def evaluate_vqa(run: str, split: str, db: str | None, beams: int, maps: int, as
     """
     from vlt import evaluate as evaluating
 
-    _print(evaluating.vqa(run, split, db, beams, maps), as_json)
+    _print(evaluating.vqa(run, split, db, beams, maps, say), as_json)
 
 
 @evaluate.command("retrieval")

@@ -116,7 +116,7 @@ def test_a_doubt_stays_with_the_run_its_twin_its_evaluations_and_its_page(base, 
     doubt = f"what base (v1, manifest {base.corpora[0]['manifest_sha256'][:8]}) learnt from cannot be looked at"
     told = [f"{doubt}, so it may hold test images"]
     assert code == 0 and runs.open_run("rad").unchecked == runs.open_run("rad-blind").unchecked == told
-    found = evaluate.vqa("rad", "test", None, 1)
+    found = evaluate.vqa("rad", "test", None, 1, 0, lambda line: None)
     assert found.result["unchecked"] == told and f"unchecked: {told[0]}" in found.lines
     assert json.loads((found.folder / "result.json").read_text())["unchecked"] == told
     report.write(Path("page.html"), "rad", None)

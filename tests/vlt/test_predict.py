@@ -79,7 +79,7 @@ def test_the_options_of_a_caption_reach_its_search(untrained, pictures, monkeypa
         untrained.vlt.word_bias.copy_(bias)
     assert free == [40] * 23 and len(set(bound)) == len(bound)
     for option in ("length_penalty", "temperature"):
-        with pytest.raises(UserError, match=f"{option} inf: give a "):
+        with pytest.raises(UserError, match=f"{option} inf: give "):
             untrained.caption(pictures[0], **{option: float("inf")})
 
 

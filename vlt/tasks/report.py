@@ -7,10 +7,12 @@ import torch
 from pycocoevalcap.rouge.rouge import Rouge
 from torch import Tensor
 
+from corpus_db.read import progress
 from vlt import decode
 from vlt.data import CorpusDataset, spaced
 from vlt.metrics import text as metrics
 from vlt.model import VLT
+from vlt.tasks.base import Say
 from vlt.text import Tokenizer
 
 AT_ONCE = 32
@@ -19,12 +21,19 @@ SHORTLIST, LOOKED_AT = 50, 50  # constant texts that are scored on all of valida
 
 @torch.no_grad()
 def write(
-    model: VLT, data: CorpusDataset, rows: np.ndarray, tokenizer: Tokenizer, device: torch.device, search: decode.Search
+    model: VLT,
+    data: CorpusDataset,
+    rows: np.ndarray,
+    tokenizer: Tokenizer,
+    device: torch.device,
+    search: decode.Search,
+    say: Say,
 ) -> list[tuple[str, float]]:
     """A text for each of the rows (M,), under the seq2seq mask, and its score as `Search` has it."""
     found: list[tuple[str, float]] = []
-    for first in range(0, len(rows), AT_ONCE):
-        image = model.encode_image(data.images(rows[first : first + AT_ONCE]).to(device))
+    parts = [rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE)]
+    for some in progress(parts, len(rows), "texts written", say):
+        image = model.encode_image(data.images(some).to(device))
         found += decode.texts(model, tokenizer, image, [[tokenizer.cls]] * len(image), search)
     return found
 

@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corpus_db.read import UserError
+from corpus_db.read import UserError, progress
 from vlt.data import Batch, CorpusDataset, spaced
 from vlt.metrics import ranks
 from vlt.metrics.retrieval import COUNTINGS, DIRECTIONS
 from vlt.model import VLT, evaluating
+from vlt.tasks.base import Say
 
 ROWS = 2048  # images whose similarities are computed in one matrix product
 BLOCK = 256  # queries that are placed in the pool at once: 8 bytes for each of their candidates
@@ -214,13 +215,16 @@ def rerank(
     return scored
 
 
-def exact(model: VLT, found: Features, batch_size: int = 64, cost: Cost | None = None) -> dict[str, Scored]:
+def exact(
+    model: VLT, found: Features, batch_size: int = 64, cost: Cost | None = None, say: Say | None = None
+) -> dict[str, Scored]:
     """Both directions by ITM alone: every distinct image fused with every distinct caption, I x T forward passes."""
     cost = cost or Cost()
     images, texts = len(found.tokens), len(found.text)
     every = np.empty((images, texts), np.float32)
     with cost.timed("exact", found.text.device):
-        for text in range(texts):
+        each = [range(text, text + 1) for text in range(texts)]
+        for (text,) in progress(each, texts, "captions compared with every image", say) if say else each:
             every[:, text] = cross(model, found, np.arange(images), np.full(images, text), batch_size)
     cost.crosses["exact"] = images * texts
     return _both(every)
@@ -282,6 +286,7 @@ def evaluate(
     tuned: bool = False,
     batch_size: int = 64,
     draws: int = ranks.DRAWS,
+    say: Say | None = None,
 ) -> dict[str, Any]:
     """Scores of both directions by method and counting, chance, intervals by case, cost; ready for JSON.
 
@@ -292,7 +297,7 @@ def evaluate(
     cost, rows = Cost(), spaced(len(dataset), limit)
     with evaluating(model):
         found = features(model, dataset, device, batch_size, rows=rows, cost=cost)
-        scored = _scored(model, found, k, exact, batch_size, cost)
+        scored = _scored(model, found, k, exact, batch_size, cost, say)
     told = _told(found, scored, draws)
     names = {"split": dataset.pairs[0].split, "tuned": tuned, "k": k, "left_out": left_out}
     return names | told | {"cost": asdict(cost), "bytes": found.bytes, "best": _best(found, scored, rows)}
@@ -313,7 +318,7 @@ def _best(found: Features, scored: dict[str, dict[str, Scored]], rows: np.ndarra
 
 
 def _scored(
-    model: VLT, found: Features, k: int, exactly: bool, batch_size: int, cost: Cost
+    model: VLT, found: Features, k: int, exactly: bool, batch_size: int, cost: Cost, say: Say | None
 ) -> dict[str, dict[str, Scored]]:
     """By method and direction."""
     scored, learned = {}, model.config.objectives
@@ -324,7 +329,7 @@ def _scored(
         if "itm" in learned:
             scored["rerank"] = rerank(model, found, similar, k, batch_size, cost)
     if exactly and "itm" in learned:
-        scored["exact"] = exact(model, found, batch_size, cost)
+        scored["exact"] = exact(model, found, batch_size, cost, say)
     return scored
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from corpus_db.read import Question, UserError
+from corpus_db.read import Question, UserError, progress
 from vlt import decode
 from vlt.config import Config
 from vlt.data import Batches
@@ -106,17 +106,19 @@ def answered(
     answers: Sequence[str],
     device: torch.device,
     beams: int = 3,
+    say: Say | None = None,
 ) -> list[Answered]:
     """What a model answers to each question: by its classifier, by its decoder, or by both.
 
-    With `beams` 0 a model that has a classifier writes nothing.
+    With `beams` 0 a model that has a classifier writes nothing. `say` is told how far it has come.
     """
     chooses, writes = "answer" in model.config.objectives, "lm" in model.config.objectives
     found, choices = [], set(answers)
-    for first in range(0, len(asked), AT_ONCE):
-        batch = asked.batch(np.arange(first, min(first + AT_ONCE, len(asked)))).to(device)
+    parts = [range(first, min(first + AT_ONCE, len(asked))) for first in range(0, len(asked), AT_ONCE)]
+    for some in progress(parts, len(asked), "questions answered", say) if say else parts:
+        batch = asked.batch(np.array(some)).to(device)
         image = model.encode_image(batch.images)
-        here = asked.questions[first : first + AT_ONCE]
+        here = asked.questions[some.start : some.stop]
         chosen = _classified(model, batch.tokens, batch.present, image) if chooses else None
         said = _spoken(model, here, image, tokenizer, beams or 1) if writes and (beams or not chooses) else None
         for place, question in enumerate(here):
