@@ -27,7 +27,7 @@ def write(
     tokenizer: Tokenizer,
     device: torch.device,
     search: decode.Search,
-    say: Say,
+    say: Say = lambda line: None,
 ) -> list[tuple[str, float]]:
     """A text for each of the rows (M,), under the seq2seq mask, and its score as `Search` has it."""
     found: list[tuple[str, float]] = []
