@@ -107,9 +107,10 @@ def _plan(
     purged = set(connection.execute(select(table("tombstone").c.pair_id)).scalars())
     reviews = verdicts.load(connection)
     curated = _curate_all(connection, readers, measured, reviews, result)
-    known = split.known_from(_earlier(connection))
+    earlier = list(_earlier(connection))
+    known = split.known_from(earlier)
     pairs = [pair for each in curated for pair in each.pairs if pair.row["id"] not in purged]
-    pairs = repeats.by_age(pairs, known.pairs.keys())
+    pairs = repeats.by_age(pairs, {row["pair_id"]: row["since"] for row in earlier})
     images = repeats.Images(measured.likenesses)
     _exclude(connection, curated, pairs, images, excluding, whole_cases)
     repeats.drop_same_names([pair for pair in pairs if pair.kept])
@@ -159,7 +160,7 @@ def _tell_reviews(reviews: Mapping[str, verdicts.Review], pairs: Sequence[Curate
 
 
 def _earlier(connection: Connection) -> Iterable[Any]:
-    """Each pair as the newest of the current version and its ancestors has it, newest version first."""
+    """Each pair as the newest of the current version and its ancestors has it, newest first, and which had it first."""
     versions, frozen = table("version"), table("version_pair")
     parents: dict[int, int | None] = {
         row.id: row.parent_id for row in connection.execute(select(versions.c.id, versions.c.parent_id))
@@ -169,13 +170,17 @@ def _earlier(connection: Connection) -> Iterable[Any]:
         line.append(at)
         at = parents[at]
     newest = (
-        select(frozen.c.pair_id, func.max(frozen.c.version_id).label("version_id"))
+        select(
+            frozen.c.pair_id,
+            func.max(frozen.c.version_id).label("version_id"),
+            func.min(frozen.c.version_id).label("since"),
+        )
         .where(frozen.c.version_id.in_(line))
         .group_by(frozen.c.pair_id)
         .subquery()
     )
     names = ("pair_id", "case_id", "patient_key", "sha256", "split", "split_group")
-    statement = select(*(frozen.c[name] for name in names)).join(
+    statement = select(*(frozen.c[name] for name in names), newest.c.since).join(
         newest, (newest.c.pair_id == frozen.c.pair_id) & (newest.c.version_id == frozen.c.version_id)
     )
     return connection.execute(statement.order_by(frozen.c.version_id.desc(), frozen.c.pair_id)).mappings()

@@ -1,9 +1,9 @@
 """Find the pairs of one build that show one image or say one thing, and drop a pair that does both again."""
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +72,14 @@ class Images:
         return self.same.get(first) or (first,)
 
 
-def by_age(pairs: Iterable[CuratedPair], old: AbstractSet[str]) -> list[CuratedPair]:
-    """Pairs of earlier versions first, then newcomers, those of copies of other sources last; each by key."""
-    return sorted(pairs, key=lambda pair: (pair.row["id"] not in old, pair.source in COPIES, pair.row["id"]))
+def by_age(pairs: Iterable[CuratedPair], since: Mapping[str, int]) -> list[CuratedPair]:
+    """Pairs by the version that had them first, then newcomers, those of copies of other sources last; each by key.
+
+    `since`: pair id -> the oldest ancestor's number. So the newcomers of one build stand in the next where they stood.
+    """
+    return sorted(
+        pairs, key=lambda pair: (since.get(pair.row["id"], sys.maxsize), pair.source in COPIES, pair.row["id"])
+    )
 
 
 def drop_repeats(pairs: Sequence[CuratedPair], images: Images) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Text, cast, event, func, select, text
 
-from corpus_db import clean, db
+from corpus_db import clean, db, measure
 from corpus_db.errors import UserError
 from corpus_db.gather import owned_listings, site_paths, table
 from corpus_db.models import now
@@ -122,6 +122,24 @@ def test_an_unchanged_corpus_reuses_its_version(fresh_db: str) -> None:
     assert (again.reused, again.name, again.version_id) == (True, "v1", first.version_id)
     assert rows(engine, counts) == before
     assert rows(engine, "SELECT count(*) FROM version") == [(1,)]
+
+
+def test_newcomers_of_one_build_do_not_rename_a_cluster_in_the_next(
+    fresh_db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = db.create(fresh_db)
+    filler = fill(engine, cases=3)
+    old, newcomer = (hashlib.sha256(key.encode()).hexdigest() for key in ("21", "001"))
+    likeness = measure.Likeness(old, newcomer, "near", 0.01)
+    monkeypatch.setattr(measure, "measure", lambda *given: measure.Measured(likenesses=[likeness]))
+    build(engine, READERS)
+    filler.case("case000", image("001", "case000", "Axial CT shows something else."))
+    filler.bytes_of("001")  # its key is before that of the pair whose image it repeats
+    grown = build(engine, READERS)
+    names = "SELECT pair_id, duplicate_cluster FROM version_pair WHERE version_id = :version ORDER BY pair_id"
+    assert dict(rows(engine, names, version=grown.version_id))["medpix:001"] == old[:16]
+    again = build(engine, READERS)
+    assert (again.reused, again.manifest_sha256) == (True, grown.manifest_sha256)
 
 
 def test_a_changed_caption_makes_a_child_version_and_leaves_the_first(fresh_db: str) -> None:

@@ -50,7 +50,8 @@ def test_likeness_to_one_image_is_likeness_to_all_of_the_same_pixels() -> None:
 
 def test_pairs_of_earlier_versions_come_first() -> None:
     pairs = [pair("1", "a"), pair("2", "a"), pair("3", "a")]
-    assert [each.row["id"] for each in by_age(pairs, {"3"})] == ["3", "1", "2"]
+    assert [each.row["id"] for each in by_age(pairs, {"3": 1})] == ["3", "1", "2"]
+    assert [each.row["id"] for each in by_age(pairs, {"3": 1, "1": 2, "2": 2})] == ["3", "1", "2"]
 
 
 def test_an_image_under_medpix_own_number_in_two_sources_is_one_and_the_crawls_stays() -> None:
@@ -62,12 +63,13 @@ def test_an_image_under_medpix_own_number_in_two_sources_is_one_and_the_crawls_s
         pair("roco:1", "5", "g5", "roco", "fig1"),
         pair("medicat:1", "6", "g6", "medicat", "fig1"),
     ]
-    ordered = by_age(pairs, set())
+    ordered = by_age(pairs, {})
     drop_same_names(ordered)
     assert {each.row["id"]: each.row["drop_detail"] for each in pairs if not each.kept} == {"medpix2:a": "medpix:9"}
     assert pairs[1].other_cases == ["case of medpix2:a"]
     ordered = by_age(
-        [pair("medpix2:a", "1", "g1", "medpix2", "synpic5"), pair("medpix:9", "2", "g2", "m", "synpic5")], {"medpix2:a"}
+        [pair("medpix2:a", "1", "g1", "medpix2", "synpic5"), pair("medpix:9", "2", "g2", "m", "synpic5")],
+        {"medpix2:a": 1},
     )
     drop_same_names(ordered)
     assert [each.row["id"] for each in ordered if each.kept] == ["medpix2:a"]  # it was there first
