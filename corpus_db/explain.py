@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Text, cast, or_, select, text
 
 from corpus_db import verdicts
 from corpus_db.errors import UserError
-from corpus_db.gather import site_paths, table
+from corpus_db.gather import pairs_of_file, site_paths, table
 from corpus_db.models import QUESTIONS
 from corpus_db.records import CaseRecord, ImageRecord, Readers
 from corpus_db.sql_output import shown
@@ -121,7 +121,10 @@ def pair_of(connection: Connection, key: str) -> str | None:
             return ids[0]
         if ids:
             raise _ambiguous(key, ids)
-    return None
+    of_file = pairs_of_file(connection, key, _MAX_OFFERED + 1)
+    if len(of_file) > 1:
+        raise _ambiguous(key, of_file)
+    return next(iter(of_file), None)
 
 
 def _ambiguous(key: str, found: list[str]) -> UserError:

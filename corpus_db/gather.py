@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, and_, func, or_, select
 from sqlmodel import SQLModel
 
 from corpus_db import models as _models  # noqa: F401 - fills the metadata that table() reads
@@ -77,6 +77,19 @@ def site_paths(url: str | None) -> tuple[str, ...]:
         return (url,)
     path = re.sub(r"/{2,}", "/", "/" + (parts.path if parts.scheme else url.partition("?")[0]))
     return (url, f"{path}?{parts.query}" if parts.query else path)
+
+
+def pairs_of_file(connection: Connection, name: str, most: int) -> list[str]:
+    """The ids of the last build's pairs, at most so many, whose image has this path at its source, or ends so."""
+    pair, ref = table("pair"), table("image_ref")
+    same = (
+        pair.c.source_id == ref.c.source_id,
+        pair.c.upstream_name == ref.c.upstream_name,
+        pair.c.image_sha256 == ref.c.image_sha256,
+    )
+    named = or_(ref.c.path == name, ref.c.path.endswith("/" + name, autoescape=True))
+    statement = select(pair.c.id).distinct().join(ref, and_(*same)).where(named).order_by(pair.c.id).limit(most)
+    return list(connection.execute(statement).scalars())
 
 
 def gather(connection: Connection, source: Mapping, reader: Reader) -> Gathered:

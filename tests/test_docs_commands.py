@@ -102,12 +102,13 @@ def kept(tmp_path_factory, one_thread):
 
 def write_files(picture):
     """What pages call scan.png, IN.jsonl and the like."""
-    for folder in ("scans", "data/mine"):
+    for folder in ("scans", "data/mine", "data/other"):
         Path(folder).mkdir()
         with Image.open(picture) as image:
             image.save(Path(folder) / "a.png")
+        if folder.startswith("data/"):
+            Path(folder, "notes.csv").write_text("file,caption\na.png,Axial CT of the chest without contrast.\n")
     shutil.copy("scans/a.png", "scan.png")
-    Path("data/mine/notes.csv").write_text("file,caption\na.png,Axial CT of the chest without contrast.\n")
     Path("IN.jsonl").write_text('{"id": 1, "raw": "CT of the chest"}\n')
     Path("refs.json").write_text('{"a": ["an axial ct", "ct"], "b": "a cyst"}')
     Path("hyps.json").write_text('{"a": "an axial ct", "b": "a mass"}')

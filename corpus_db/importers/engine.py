@@ -84,7 +84,7 @@ def take_in(
     """
     root = db.image_root(engine.url)
     shape, about = about.name if about.pairs else QUESTIONS, replace(about, name=name or about.name)
-    ledger, store = _open(engine, about, shape, files, root)
+    before, ledger, store = _open(engine, about, shape, files, root)
     work = partial(_take_some, files.root, store, render)
     taker = _Taker(ledger, store, files, strict)
     told = _Progress(about.name, say)
@@ -106,7 +106,10 @@ def take_in(
     with engine.begin() as connection:
         if taker.records:
             _replace_questions(connection, ledger.source_id, taker.questions)
-        return _imported(connection, about, ledger, taker, summary)
+        imported = _imported(connection, about, ledger, taker, summary)
+    for line in _lost(imported, before, files.given):
+        say(line)
+    return imported
 
 
 def _batches(given: Iterable[Given]) -> Iterator[list[Given]]:
@@ -115,8 +118,10 @@ def _batches(given: Iterable[Given]) -> Iterator[list[Given]]:
         yield part
 
 
-def _open(engine: Engine, about: About, shape: str, files: Files, root: Path) -> tuple[Ledger, ImageStore]:
-    source_id, _ = passes.open_source(engine, about.name, shape, about.name if about.private else files.given.name)
+def _open(engine: Engine, about: About, shape: str, files: Files, root: Path) -> tuple[str | None, Ledger, ImageStore]:
+    """The name of the folder that it was imported from before, as the database has it; the ledger; the store."""
+    site = about.name if about.private else files.given.name
+    source_id, before = passes.open_source(engine, about.name, shape, site)
     with engine.begin() as connection:
         source = table("source")
         told = {"licence": about.licence, "citation": about.citation}
@@ -124,7 +129,7 @@ def _open(engine: Engine, about: About, shape: str, files: Files, root: Path) ->
         passes.ask_anew_for_missing(connection, root)
         store = ImageStore(root, refused_bytes(connection))
     crawl_id, _ = passes.open_pass(engine, source_id, [], retry_failed=False)
-    return Ledger(engine, source_id, crawl_id, compare), store
+    return before if before != site else None, Ledger(engine, source_id, crawl_id, compare), store
 
 
 @dataclass
@@ -327,6 +332,18 @@ def _imported(connection: Connection, about: About, ledger: Ledger, taker: _Take
         first = imported.examples.setdefault(what, path)
         imported.examples[what] = min(first, path, key=_in_order)
     return imported
+
+
+def _lost(imported: Imported, before: str | None, given: Path) -> Iterator[str]:
+    """What a source no longer holds, in a line; `before`: the other folder that it was imported from, if any."""
+    kinds = ("gone", "changed") if before else ("gone",)
+    lost = " and ".join(f"{imported.records[kind]} {kind}" for kind in kinds if imported.records[kind])
+    if lost:
+        yield (
+            f"{imported.source}: of the records that it held{f' from {before}' if before else ''}, {lost}: it holds "
+            f"what is in {given} alone, and so will the next version; give another --name to keep both, and import "
+            "the first again"
+        )
 
 
 def _in_order(path: str) -> list[str | tuple[int, str]]:

@@ -12,6 +12,7 @@ from corpus_db.errors import UserError
 from corpus_db.importers import medpix2
 from corpus_db.importers.base import ENCOUNTER, About, Bad, Files, Given, Media, Record, Trouble, stem, text
 from corpus_db.importers.files import parse_json
+from corpus_db.reasons import REASONS
 from corpus_db.records import CaseRecord, ImageRecord
 from corpus_db.store import EXTENSIONS, BadImage
 from corpus_db.text import storable
@@ -60,10 +61,14 @@ def records(files: Files) -> Iterator[Given]:
         raise UserError(f"{files.given}: neither a table of captions ({', '.join(_TABLES)}) nor a .tar is here")
     cases: dict[str, list[tuple[Row, Media]]] = defaultdict(list)
     seen: set[str] = set()
-    captions = broken = False
+    captions = broken = readable = False
+    unread = ""  # the first row of which no cell can be told
     for place, row, media in _rows(files, name) if name else _packed(files, shards):
+        readable |= not isinstance(row, Bad)
         if isinstance(row, Bad) or media is None:
             broken |= row == Bad("broken_archive")
+            if isinstance(row, Bad) and not unread:
+                unread = f"{place}: {REASONS[row.reason].says}" + (f" ({row.detail})" if row.detail else "")
             yield Trouble(place, *(row if isinstance(row, Bad) else Bad("bad_row", "image")))
         elif media.key in seen:
             yield Trouble(place, "repeated_id")
@@ -73,6 +78,8 @@ def records(files: Files) -> Iterator[Given]:
             seen.add(media.key)
             captions = captions or _said(row, "caption") is not None
             cases[_case(row, name, media)].append((row, media))
+    if unread and not readable and not broken:
+        raise UserError(f"{files.given}: no row can be read: {unread}")
     if not captions and not broken:
         what = " or ".join(f"{kind} ({', '.join(_COLUMNS[kind])})" for kind in ("image", "caption"))
         raise UserError(f"{files.given}: no row has both an image and a caption; columns are looked for as {what}")

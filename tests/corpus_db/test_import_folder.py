@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from corpus_db import importers
 from corpus_db.build import build
 from corpus_db.errors import UserError
+from corpus_db.explain import pair_of
 from corpus_db.importers import folder as importer
 from corpus_db.importers.base import ENCOUNTER, Files, Given, Record, Trouble
 from corpus_db.importers.engine import Imported
@@ -250,6 +251,49 @@ def test_a_table_without_images_or_captions_is_refused_with_the_names_that_are_k
     with pytest.raises(UserError, match=says) as caught:
         given(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_table_of_another_encoding_is_told_as_such_and_not_blamed_on_its_columns(tmp_path: Path, count: int) -> None:
+    (tmp_path / "mine.csv").write_bytes(
+        b"image,caption\n" + count * "1.png,Zyste der Niere, über 2 cm\n".replace(", ", " ").encode("latin-1")
+    )
+    with pytest.raises(UserError, match=r"mine\.csv:2: text that is no UTF-8; save the file as UTF-8 \(column caption"):
+        given(tmp_path)
+
+
+def test_a_second_folder_under_the_name_of_the_first_says_what_went_and_how_to_keep_both(
+    engine: Engine, tmp_path: Path
+) -> None:
+    first, second = ({"image": f"{n}.png", "caption": f"Axial CT of nodule {n}"} for n in (1, 2))
+    table(tmp_path / "first", [first, second])
+    table(tmp_path / "second", [first | {"caption": "A cyst"}])
+    said: list[str] = []
+    importers.run(engine, "folder", tmp_path / "first", say=said.append)
+    importers.run(engine, "folder", tmp_path / "first", say=said.append)
+    assert said == []
+    importers.run(engine, "folder", tmp_path / "second", say=said.append)
+    (line,) = said
+    assert "held from first, 1 gone and 1 changed" in line and "give another --name to keep both" in line
+
+
+def test_a_pair_is_found_by_the_name_of_its_file(engine: Engine, tmp_path: Path) -> None:
+    files = ("a/scan 0.png", "b/scan 0.png", "b/scan 1.png")
+    folder = table(
+        tmp_path / "mine",
+        [{"image": file, "caption": f"Axial CT shows a cyst in {file[0]}, {file[-5]}."} for file in files],
+    )
+    for number, file in enumerate(files, 1):
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / "images" / f"{number}.png").rename(folder / file)
+    take(engine, folder)
+    build(engine, importers.readers())
+    with engine.connect() as connection:
+        assert pair_of(connection, "scan 1.png") == "folder:mine/b/scan 1.png"
+        assert pair_of(connection, "a/scan 0.png") == "folder:mine/a/scan 0.png"
+        assert pair_of(connection, "0.png") is None
+        with pytest.raises(UserError, match=r"which one\? folder:mine/a/scan 0\.png, folder:mine/b/scan 0\.png"):
+            pair_of(connection, "scan 0.png")
 
 
 def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
