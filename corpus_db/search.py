@@ -18,7 +18,7 @@ from corpus_db.sql_output import shown
 
 MOST_TERMS, LONGEST_WORD, FARTHEST = 100, 200, 50
 _TERM = re.compile(r'"([^"]*)"?(\*?)|(\S+?)(\*?)(?=\s|$)')
-_NEAR = re.compile(r"near/(\d{1,3})", re.IGNORECASE | re.ASCII)
+_NEAR = re.compile(r"near/(?:(\d{1,3})|\S*)", re.IGNORECASE | re.ASCII)
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -82,7 +82,7 @@ def parse(words: str) -> Sequence[Term | Near]:
     between: int | None = None
     for found in _TERM.finditer(words):
         if near := _NEAR.fullmatch(found[0]):
-            between = int(near[1])
+            between = int(near[1] or FARTHEST + 1)
             if before is None or between > FARTHEST:
                 raise UserError(f"{shown(found[0])}: write A NEAR/n B, n at most {FARTHEST}")
             continue

@@ -112,7 +112,21 @@ def test_operators_of_the_engines_mean_nothing_and_anything_may_be_asked(engine:
     assert hits(engine, "fluid AND nothere") == hits(engine, "fluid OR spleen") == set()
 
 
-NOTHING = ("", " - ", '"', "\0", "NEAR/3", "a NEAR/3", "NEAR/3 a", "a NEAR/99 b", "a NEAR/3 a", "x " * 101, "y" * 3000)
+NOTHING = (
+    "",
+    " - ",
+    '"',
+    "\0",
+    "NEAR/3",
+    "a NEAR/3",
+    "NEAR/3 a",
+    "a NEAR/99 b",
+    "a NEAR/3 a",
+    "a NEAR/x b",
+    "a near/ b",
+    "x " * 101,
+    "y" * 3000,
+)
 
 
 @pytest.mark.parametrize("words", NOTHING)
