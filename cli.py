@@ -233,6 +233,9 @@ def report(
       python cli.py report --run rad -o run.html
       python cli.py report --study objectives-vqa-rad -o study.html
     """
+    from corpus_db import page
+
+    page.check_target(output)
     if run is not None or study is not None:
         if version or with_images or None not in (run, study):
             raise click.UsageError(

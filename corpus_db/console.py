@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 NO_CORPUS = "no corpus yet; make one with: make rgc"
+_WRITABLE = "give a place that can be written (-o for what is made, --db or RGC_DATA for a database)"
 ADVICE = {  # words of a message, in lower case, and what to do about it
     "disk is full": "free some space, then run the same command again",
     "no space left": "free some space, then run the same command again",
     "quota exceeded": "free some space, then run the same command again",
-    "read-only": "give a place that can be written (--db, or RGC_DATA for the data folder)",
-    "readonly": "give a place that can be written (--db, or RGC_DATA for the data folder)",
-    "permission denied": "give a place that can be written (--db, or RGC_DATA for the data folder)",
+    "read-only": _WRITABLE,
+    "readonly": _WRITABLE,
+    "permission denied": _WRITABLE,
     "locked": "another command is writing to it; wait for it to end, then run this one again",
     "malformed": "the file is damaged: go back to a copy of it, or give another with --db",
 }

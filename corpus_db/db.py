@@ -68,14 +68,17 @@ def create(db: str | Path) -> Engine:
     """An engine that may write, its database made or migrated to the newest schema."""
     url = parse_url(db)
     if url.get_backend_name() == "sqlite":
-        _make_parent(Path(url.database or ""))
+        path = Path(url.database or "")
+        if path.is_dir():
+            raise UserError(f"{path}: a folder, not a database file")
+        _make_parent(path)
         engine = create_engine(url)
         event.listen(engine, "connect", _prepare_sqlite)
         # IMMEDIATE: a transaction that reads first and then writes would fail at once if another wrote in between
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     else:
         engine = create_engine(url)
-    with _told(url):
+    with _told(url, "cannot be written"):
         upgrade(engine)
     return engine
 
@@ -99,7 +102,7 @@ def open_readonly(db: str | Path, timeout_s: float | None = None) -> Engine:
         if timeout_s is not None:
             options += f" -c statement_timeout={int(timeout_s * 1000)}"
         engine = create_engine(url, connect_args={"options": options}, poolclass=NullPool)
-    with _told(url):
+    with _told(url, "cannot be read"):
         state = schema_state(engine)
     if state != "current":
         raise UserError(f"{shown(url)}: {_STATES[state].format(db=shlex.quote(shown(url)))}")
@@ -201,7 +204,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _told(url: URL) -> Iterator[None]:
+def _told(url: URL, unable: str) -> Iterator[None]:
     """Turn what goes wrong on opening into one line."""
     try:
         yield
@@ -209,6 +212,10 @@ def _told(url: URL) -> Iterator[None]:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
         if "locked" in reason:
             raise UserError(f"{shown(url)}: another command is writing to it; wait for it to end") from error
+        if "unable to open" in reason or "readonly" in reason:
+            raise UserError(
+                f"{shown(url)}: this file or its folder {unable} ({reason}); give another place with --db"
+            ) from error
         raise UserError(f"{shown(url)}: cannot open this database ({reason})") from error
     except DBAPIError as error:
         raise UserError(f"{shown(url)}: not a database that can be read ({error.orig})") from error

@@ -74,7 +74,11 @@ def _packages() -> Iterator[Finding]:
             get = f"{shlex.quote(sys.executable)} -m pip install -e '{ROOT}[{extra}]'"
         state: Literal["ok", "missing", "note"] = "ok" if not bad else "note" if extra else "missing"
         serves = EXTRAS.get(extra, "more") if extra else "everything"
-        yield Finding(what, state, "; ".join(bad) or f"all {len(lines)} are here", serves, get if bad else None)
+        yield Finding(what, state, "; ".join(bad) or _all_here(len(lines)), serves, get if bad else None)
+
+
+def _all_here(count: int) -> str:
+    return f"all {count} are here" if count != 1 else "it is here"
 
 
 def _asked() -> dict[str, list[str]]:
@@ -152,6 +156,17 @@ def _disk() -> Iterator[Finding]:
     yield Finding("disk", state, says, serves, None if state == "ok" else "free some space, or set RGC_DATA=FOLDER")
 
 
+def _data() -> Iterator[Finding]:
+    folder = Path(os.environ.get("RGC_DATA") or "data").absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    serves = "commands that crawl, import or build there"
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        yield Finding("data folder", "ok", f"{folder} can be written", serves)
+    else:
+        says = f"{folder}: {there} cannot be written" if there.is_dir() else f"{there}: no folder"
+        yield Finding("data folder", "missing", says, serves, "set RGC_DATA=FOLDER to one that can be written")
+
+
 def _card() -> Iterator[Finding]:
     serves = "training at the paper's size; a CPU trains the nano models"
     try:
@@ -213,6 +228,7 @@ LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _packages,
     _sqlite,
     _disk,
+    _data,
     _database,
     _card,
     _java,

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ _HARMFUL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\
 def render(template: str, package: str, **values: Any) -> str:
     """`<package>/pages/<template>` as HTML, every value escaped; a value that the template lacks is an error.
 
-    A template may extend base.html and import macros.html, which lie in corpus_db/pages. Characters that would break a
+    A template may extend base.html and import macros.html, which lie in corpus_db/pages, and quote a word of a command
+    with the filter `quoted`. Characters that would break a
     page (controls, lone surrogates, overrides of direction) become visible escapes.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -30,6 +32,7 @@ def render(template: str, package: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["quoted"] = shlex.quote
     return environment.get_template(template).render(**values)
 
 
@@ -41,13 +44,23 @@ def _harmless(value: Any) -> Any:
     return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """UserError where a page cannot be written to a file, so that it is told before the page is made."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise UserError(f"{path}: {'a folder' if target.is_dir() else 'no file'}; give the page a file name")
+    if not target.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {target.parent}; make it, or give another place with -o")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: {target.parent} cannot be written; give another place with -o")
+
+
 def write(path: str | os.PathLike[str], page: str) -> int:
     """Write a page to a file, whole or not at all; its size in bytes. Raises UserError naming the file."""
     target, body = Path(os.path.realpath(path)), page.encode("utf-8")
     temporary = target.parent / f".{secrets.token_hex(8)}.part"
     try:
-        if target.exists() and not target.is_file():
-            raise UserError(f"{path}: {'a folder' if target.is_dir() else 'no file'}; give the page a file name")
+        check_target(path)
         try:
             with open(temporary, "xb") as file:
                 file.write(body)

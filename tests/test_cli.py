@@ -203,6 +203,24 @@ def test_what_is_at_fault_outside_the_program_is_one_line(monkeypatch, sample_db
     assert done.stderr.startswith("Error: ") and said in done.stderr
 
 
+@pytest.mark.parametrize("words", [(), ("--run", "nothing")])
+def test_a_report_with_no_place_to_go_ends_before_it_is_made(monkeypatch, sample_db, tmp_path, words):
+    monkeypatch.setattr("corpus_db.report.make.report", raising(AssertionError("pictures were made")))
+    monkeypatch.setattr("vlt.report.write", raising(AssertionError("a page was made")))
+    for target, says in ((tmp_path, "a folder"), (tmp_path / "nowhere" / "x.html", "there is no folder")):
+        done = run("report", "--db", sample_db, "-o", str(target), *words)
+        assert done.exit_code == 1 and says in done.stderr and done.stderr.count("\n") <= 2
+
+
+@pytest.mark.parametrize("reason", ["unable to open database file", "attempt to write a readonly database"])
+def test_a_database_that_cannot_be_written_says_what_to_do(monkeypatch, tmp_path, reason):
+    monkeypatch.setattr("corpus_db.db.upgrade", raising(OperationalError("", {}, Exception(reason))))
+    (tmp_path / "t.csv").write_text("image,caption\n1.png,A\n")
+    done = run("import", "folder", str(tmp_path / "t.csv"), "--db", str(tmp_path / "new.db"))
+    assert done.exit_code == 1 and "cannot be written" in done.stderr and "another place with --db" in done.stderr
+    assert "a folder, not a database" in run("import", "folder", str(tmp_path / "t.csv"), "--db", str(tmp_path)).stderr
+
+
 def test_a_defect_of_the_program_is_not_hidden(monkeypatch, sample_db):
     monkeypatch.setattr(stats, "stats", raising(ZeroDivisionError("a defect")))
     assert isinstance(run("stats", "--db", sample_db).exception, ZeroDivisionError)

@@ -127,3 +127,16 @@ def test_a_card_is_named_with_its_memory(monkeypatch):
     torch = SimpleNamespace(cuda=cuda, __version__="2.14", version=SimpleNamespace(cuda="13.0"))
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert found()[1]["GPU"]["says"] == "NVIDIA H100, 80 GB (PyTorch 2.14, CUDA 13.0)"
+
+
+def test_a_data_folder_that_cannot_be_written_is_missing(no_torch, tmp_path, monkeypatch):
+    code, by_name = found()
+    assert (code, by_name["data folder"]["state"]) == (0, "ok")
+    may = doctor.os.access
+    monkeypatch.setattr(doctor.os, "access", lambda place, mode: place != tmp_path and may(place, mode))
+    code, by_name = found()
+    assert (code, by_name["data folder"]["state"]) == (1, "missing")
+    assert "cannot be written" in by_name["data folder"]["says"] and "RGC_DATA" in by_name["data folder"]["get"]
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RGC_DATA", "file")
+    assert found()[1]["data folder"]["says"].endswith("file: no folder")

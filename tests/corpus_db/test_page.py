@@ -129,3 +129,14 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
     (tmp_path / "link.html").symlink_to(tmp_path / "a.html")
     page.write(tmp_path / "link.html", "a")
     assert (tmp_path / "link.html").is_symlink() and (tmp_path / "a.html").read_text() == "a"
+
+
+def test_a_place_where_no_page_can_be_written_is_told_before_the_page_is_made(tmp_path, monkeypatch):
+    page.check_target(tmp_path / "new.html")
+    with pytest.raises(UserError, match="a folder; give the page a file name"):
+        page.check_target(tmp_path)
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere; make it"):
+        page.check_target(tmp_path / "nowhere" / "x.html")
+    monkeypatch.setattr(page.os, "access", lambda place, mode: False)
+    with pytest.raises(UserError, match="cannot be written; give another place with -o"):
+        page.check_target(tmp_path / "new.html")
