@@ -8,16 +8,17 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from corpus_db.gather import CHUNK, table
+from corpus_db.verdicts import REVIEWED
 from corpus_db.version import VersionRow
 
 DRIFT, RULES, VOTES, IMAGE = "upstream_drift", "rule_changed", "votes_changed", "image_drift"
-DUPLICATES, REGROUPED, SPLIT_MOVED = "duplicate_found", "regrouped", "split_moved"
+DUPLICATES, RENAMED, REGROUPED, SPLIT_MOVED = "duplicate_found", "cluster_renamed", "regrouped", "split_moved"
 FOLLOWS, UNEXPLAINED = "follows", "unexplained"
 _LABELS = ("modality", "plane", "region", "laterality")
 _CASE_TEXTS = ("title", "diagnosis")
 _NAMED = 3  # duplicates that a detail names
 
-Reason = tuple[str, str | None]  # one of the above, and what in particular
+Reason = tuple[str, str | None]  # one of the above or REVIEWED, and what in particular
 Rows = Mapping[str, Mapping[str, Any]]  # pair id -> frozen columns
 Kept = defaultdict[tuple[int, str], list[Any]]  # (version id, key) -> rows that a build wrote of it
 
@@ -112,10 +113,7 @@ class _Reasons:
         old, new = self.told.edits[self.one.id, pair_id], self.told.edits[self.other.id, pair_id]
         if _raw(old, a["caption"]) != _raw(new, b["caption"]):
             return DRIFT, self._noted(a, a["source_id"], "caption")
-        rules = _rules_between(old, new)
-        return (
-            (RULES, ", ".join(rules)) if rules else (UNEXPLAINED, "same source, same edits; run: python cli.py verify")
-        )
+        return _ruled(old, new)
 
     def _label(self, pair_id: str, column: str) -> Reason:
         old, new = (
@@ -144,10 +142,7 @@ class _Reasons:
         )
         if _raw(old, a[column]) != _raw(new, b[column]):
             return DRIFT, self._noted(a, a["case_id"].partition(":")[2], column)
-        rules = _rules_between(old, new)
-        return (
-            (RULES, ", ".join(rules)) if rules else (UNEXPLAINED, "same source, same edits; run: python cli.py verify")
-        )
+        return _ruled(old, new)
 
     def _cluster(self, pair_id: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Reason:
         if a["sha256"] != b["sha256"]:
@@ -158,9 +153,9 @@ class _Reasons:
         joined = [member for member in new if member.pair_id not in known and member.pair_id != pair_id]
         named = [_likeness(member) for member in new if member.pair_id == pair_id and member.like_pair_id]
         named += [f"{member.kind} {member.pair_id}" for member in joined if member.pair_id not in " ".join(named)]
-        if named:
+        if named and (joined or pair_id not in known):
             return DUPLICATES, ", ".join(named[:_NAMED]) + (", ..." if len(named) > _NAMED else "")
-        return DUPLICATES, "the cluster lost members" if len(new) < len(old) else "the cluster is named otherwise"
+        return RENAMED, "the cluster lost members" if len(new) < len(old) else "the same pairs under another name"
 
     def _noted(self, row: Mapping[str, Any], key: str, name: str) -> str | None:
         when = self.told.drift.get((row["source"], key, name))
@@ -175,6 +170,14 @@ def _likeness(member: Any) -> str:
 def _raw(edits: Sequence[Any], text: str | None) -> str | None:
     """What the source said: what the first edit found, or, where nothing was edited, what stands there."""
     return edits[0].before if edits else text
+
+
+def _ruled(old: Sequence[Any], new: Sequence[Any]) -> Reason:
+    """Why a text differs of which the source said the same: by a person, by the rules, or for no known reason."""
+    if rules := _rules_between(old, new):
+        written = [rule for rule in rules if rule == REVIEWED]
+        return REVIEWED if written else RULES, ", ".join(rules)
+    return UNEXPLAINED, "same source, same edits; run: python cli.py verify"
 
 
 def _rules_between(old: Sequence[Any], new: Sequence[Any]) -> list[str]:

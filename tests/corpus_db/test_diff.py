@@ -141,6 +141,20 @@ def test_a_changed_cluster_names_the_duplicate(filler: Pictures) -> None:
     assert found["duplicate_cluster"][0] == "duplicate_found" and "medpix:31" in found["duplicate_cluster"][1]
 
 
+def test_a_cluster_of_the_same_pairs_under_another_name_found_no_duplicate(filler: Pictures) -> None:
+    filler.case("case5", filler.pictured("51", "Axial CT of the pelvis with a fluid collection."))
+    filler.picture("51")
+    build(filler.engine, READERS)
+    mine = "(SELECT duplicate_cluster FROM version_pair WHERE version_id = 1 AND pair_id = 'medpix:41')"
+    change(filler.engine, f"UPDATE duplicate SET cluster = 'x' WHERE version_id = 2 AND cluster = {mine}")
+    change(
+        filler.engine,
+        "UPDATE version_pair SET duplicate_cluster = 'x' WHERE version_id = 2 AND pair_id = 'medpix:41'",
+    )
+    found = reasons(diff(filler.engine, "v1", "v2"), "medpix:41")
+    assert found["duplicate_cluster"] == ("cluster_renamed", "the same pairs under another name")
+
+
 def test_a_split_that_moved_is_said_first_and_loudly(filler: Pictures) -> None:
     filler.case("case5", filler.pictured("51", "Axial CT of the pelvis with a fluid collection."))
     filler.picture("51")

@@ -140,7 +140,7 @@ def test_a_written_caption_replaces_the_cleaned_one_as_an_edit(corpus: Engine) -
     last = found["edits"][-1]
     assert (last["rule"], last["before"]) == ("reviewed", "Axial CT shows nodule 1 of the brain.")
     (changed,) = diff(corpus, "v1", "v2").changed
-    assert ("caption", "rule_changed", "reviewed") in [(c.column, c.reason, c.detail) for c in changed.changes]
+    assert ("caption", "reviewed", "reviewed") in [(c.column, c.reason, c.detail) for c in changed.changes]
 
 
 def test_a_written_caption_is_deidentified(corpus: Engine) -> None:
