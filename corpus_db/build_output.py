@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from corpus_db.build import BuildResult
 
 _SPLITS = ("train", "val", "test")
+_TELLING = 20  # pairs of a modality, below which its shares say nothing
 _TOLD = 5  # verdicts that could not be obeyed
 
 
@@ -19,7 +20,12 @@ def render_build(result: "BuildResult") -> Iterator[str]:
     splits = ", ".join(f"{name} {result.by_split[name]}" for name in _SPLITS)
     again = " (as before: nothing has changed)" if result.reused else ""
     yield f"Version {result.name}{again}: {kept} pairs of {result.kept_cases} cases ({result.cases} read); {splits}."
+    if lacking := [name for name in _SPLITS if kept and not result.by_split[name]]:
+        yield f"splits      no {' or '.join(lacking)} pairs: too few groups, or all of a source that has its own split"
     for modality, points in result.deviation.items():
+        if result.by_modality[modality] < _TELLING:
+            yield f"modality    {modality} {result.by_modality[modality]}"
+            continue
         off = ", ".join(f"{name} {points[name]:+g}" for name in _SPLITS)
         yield f"modality    {modality} {result.by_modality[modality]} (off its shares by {off} points)"
     left_out = [*result.by_drop_reason.most_common(), ("without image", result.without_image)]
