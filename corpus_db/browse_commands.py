@@ -122,8 +122,14 @@ def _record(key: str, decisions: list[Any], by: str, why: str | None, as_json: b
     with writing(db) as engine:
         pair_id, notes = reviewing.decide(engine, key, decisions, by, why)
     told = {"pair_id": pair_id, "decisions": [vars(decision) for decision in decisions], "notes": notes}
-    lines = [f"{pair_id}: {len(decisions)} decided; the next build obeys: python cli.py build", *notes]
+    lines = [f"{pair_id}: {_recorded(decisions)}; the next build obeys: python cli.py build", *notes]
     show(told if as_json else lines, as_json, lambda found: found)
+
+
+def _recorded(decisions: list[Any]) -> str:
+    if any(decision.decision == "withdraw" for decision in decisions):
+        return "what was decided is withdrawn"
+    return f"{len(decisions)} decision{'s' * (len(decisions) != 1)} recorded"
 
 
 def _review_page(by: str, port: int, opening: bool, db: str | None) -> None:

@@ -6,6 +6,7 @@ marker says, is passed over for the one before.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,8 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
             file.write(json.dumps({"sha256": _sha256(path), "step": step}).encode())
     except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
         raise UserError(
-            f"{path}: cannot be written ({_line(error)}); free some space, then go on: --resume {folder.parent.name}"
+            f"{path}: cannot be written ({_line(error)}); free some space, then go on: "
+            f"--resume {shlex.quote(folder.parent.name)}"
         ) from error
     upto = sorted(marker for marker in folder.glob("step-*.json") if marker.stem <= path.stem)
     kept = {marker.stem for marker in upto[-KEPT:]}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ def _answering(name: str, db: str | None) -> tuple[runs.Run, predict.Model, answ
     if not isinstance(task, answering.Answering):
         raise UserError(
             f"{run.folder}: no run that answers questions; make one with: "
-            f"python cli.py finetune vqa --from {run.folder.name}"
+            f"python cli.py finetune vqa --from {shlex.quote(run.folder.name)}"
         )
     if task.questions.sha256 != run.corpora[0]["manifest_sha256"]:  # another split might test what it has seen
         raise UserError(
@@ -197,7 +198,7 @@ def report(
     if "lm" not in run.config.objectives:
         raise UserError(
             f"{run.folder}: it did not learn to write (lm); make a run that does with: "
-            f"python cli.py finetune report --from {run.folder.name}"
+            f"python cli.py finetune report --from {shlex.quote(run.folder.name)}"
         )
     found, (data, training, validation) = _datasets(run, model, [split, "train", "val"], corpus, db, say)
     shown, rows = f"{found.name}:{split}", spaced(len(data), limit)

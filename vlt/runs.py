@@ -76,7 +76,8 @@ class Run:
         if self.folder.parent.parent.name == STUDIES:
             return "the same study command"
         task = self.config.task
-        return f"python cli.py {task if task == 'pretrain' else f'finetune {task}'} --resume {self.folder.name}"
+        named = task if task == "pretrain" else f"finetune {task}"
+        return f"python cli.py {named} --resume {shlex.quote(self.folder.name)}"
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -150,7 +151,7 @@ def create(
         folder.mkdir(parents=True)
     except FileExistsError:
         raise UserError(
-            f"{folder}: there is such a run; give another --name, or go on with --resume {folder.name}"
+            f"{folder}: there is such a run; give another --name, or go on with --resume {shlex.quote(folder.name)}"
         ) from None
     (folder / "checkpoints").mkdir()
     told = [corpus.told() for corpus in corpora]

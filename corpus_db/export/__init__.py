@@ -96,10 +96,14 @@ def render_export(exported: Exported) -> list[str]:
 
 
 def _licence_line(exported: Exported) -> str:
-    stated = ", ".join(f"{count} {licence}" for licence, count in exported.licences.items()) or "none"
+    stated = "; ".join(f"{_pairs(count)}: {licence}" for licence, count in exported.licences.items()) or "none"
     if exported.images:
         return f"licences  {stated}; image bytes are in it: before you pass it on, see that each licence allows that"
     return f"licences  {stated}; image bytes are left out, add them with --with-images where you may use them"
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'s' * (count != 1)}"
 
 
 def _reading(engine: Engine) -> Engine:
@@ -126,4 +130,6 @@ def _put_all(folder: Folder, parts: Iterator[Part], say: Callable[[str], None]) 
         size += folder.put(part).bytes
         if (at := time.monotonic()) - told > _SAY_EVERY_S:
             told = at
-            say(f"{len(folder.files)} files, {size / 1e6:.0f} MB, {size / 1e6 / (at - started):.0f} MB/s")
+            say(
+                f"{len(folder.files)} file{'s' * (len(folder.files) != 1)}, {size / 1e6:.0f} MB, {size / 1e6 / (at - started):.0f} MB/s"
+            )

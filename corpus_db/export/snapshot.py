@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Snapshot:
     def _damage(self, row: Row, what: str) -> str:
         return (
             f"pair {shown(row['pair_id'])}: {self.root / row['image_path']} {what}; see all that is wrong with: "
-            f"python cli.py verify {shown(self.version.name)}"
+            f"python cli.py verify {shlex.quote(shown(self.version.name))}"
         )
 
 
@@ -112,7 +113,9 @@ def read_snapshot(engine: Engine, root: Path, key: str | None) -> Snapshot:
         buried = connection.execute(select(gone.c.row_sha256).where(gone.c.version_id == found.id)).scalars().all()
     if version.manifest_sha256([*hashes, *buried]) != found.manifest_sha256:
         name = shown(found.name)
-        raise UserError(f"{name}: its rows do not match its manifest; see why with: python cli.py verify {name}")
+        raise UserError(
+            f"{name}: its rows do not match its manifest; see why with: python cli.py verify {shlex.quote(name)}"
+        )
     order = sorted(splits, key=lambda split: (split != "train", split != "val", split))
     content = version.manifest_sha256(hashes)
     return Snapshot(engine, root, found, content, len(hashes), tuple(order), dict(sorted(licences.items())))

@@ -91,7 +91,7 @@ def test_without_images_there_are_none_and_the_last_line_says_how_to_add_them(fo
     assert not [name for name, body in contents(tmp_path / "out").items() if image in body]
     assert done.images == 0
     last = render_export(done)[-1]
-    assert "--with-images" in last and "6 none stated" in last
+    assert "--with-images" in last and "6 pairs: none stated" in last
 
 
 def test_every_column_of_rgc_is_exported_with_its_groups(corpus, tmp_path):

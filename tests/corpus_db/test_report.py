@@ -290,6 +290,15 @@ def test_the_difference_of_two_versions_is_told(filler, page):
     assert "not for publication" in written and "not for publication" not in public and "<img" not in public
 
 
+def test_commands_on_a_page_quote_the_names_of_versions(filler, page):
+    build(filler.engine, READERS, name="after review")
+    assert "report after" not in page(filler.engine) and "report &#39;after review&#39; --public" in page(filler.engine)
+    assert "verify &#39;after review&#39;" in page(filler.engine)
+    both = page(filler.engine, "after review", "after review")
+    assert "report &#39;after review&#39; &#39;after review&#39; --public" in both
+    assert "diff &#39;after review&#39; &#39;after review&#39; --json" in both
+
+
 def test_equal_versions_and_pairs_taken_down_have_a_difference_page(filler, page):
     build(filler.engine, READERS)
     filler.case("case5", image("51", "case5"))

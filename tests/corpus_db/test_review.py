@@ -66,7 +66,10 @@ def test_what_is_decided_leaves_the_queue_and_comes_back_when_it_is_withdrawn(co
 
 def test_the_queue_as_lines_counts_by_reason(corpus: Engine) -> None:
     lines = list(render_queue(queue(corpus)))
-    assert lines[0] == "7 pairs to look at; conflict 2; near_duplicate 2; dropped 2; short_caption 1"
+    assert lines[0] == (
+        "7 pairs to look at, by reason (a pair may have several): "
+        "conflict 2, near_duplicate 2, dropped 2, short_caption 1"
+    )
     assert lines[1].startswith("medpix:other  conflict: modality: upstream CT (CT - noncontrast) against text MR")
     assert lines[-1] == "medpix:short  short_caption: 2 words: Liver mass."
 
@@ -87,12 +90,18 @@ def test_the_queue_is_printed_as_json(corpus: Engine) -> None:
     assert (first["pair_id"], first["suspicions"][0]["kind"]) == ("medpix:other", "conflict")
 
 
+def test_one_decision_and_a_withdrawal_are_told_as_such(corpus: Engine) -> None:
+    told = [run(corpus, "synpicother", option, "--by", "A. Reader").stdout for option in ("--drop", "--withdraw")]
+    assert told[0].startswith("medpix:other: 1 decision recorded; ")
+    assert told[1].startswith("medpix:other: what was decided is withdrawn; ")
+
+
 def test_a_decision_is_recorded_without_a_browser(corpus: Engine) -> None:
     words = ("--relabel", "modality=mr", "--relabel", "plane=none", "--edit", "MRI of a  liver.")
     done = run(corpus, "synpicother", *words, "--keep", "--by", "A. Reader", "--why", "seen")
     assert (done.exit_code, done.stdout.splitlines()[0]) == (
         0,
-        "medpix:other: 4 decided; the next build obeys: python cli.py build",
+        "medpix:other: 4 decisions recorded; the next build obeys: python cli.py build",
     )
     by = ("A. Reader", "seen")
     assert verdicts_of(corpus) == [

@@ -101,6 +101,13 @@ def test_the_hashes_settings_and_command_to_repeat_it_are_there(base):
     assert "Its command was not noted" in page()[0]
 
 
+def test_a_command_on_a_page_quotes_the_name_of_the_run(tmp_path):
+    made = kept.base(tmp_path, "my run")
+    assert "--run 'my run'" in page("my run")[0]
+    os.remove(made.folder / "model.safetensors")
+    assert "--resume 'my run'" in page("my run")[0]
+
+
 def test_an_unfinished_run_says_how_to_go_on(base):
     os.remove(base.folder / "model.safetensors")
     kept.measured(base, kept.RECORDS[:4])

@@ -3,6 +3,7 @@
 import heapq
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def _answers(run: runs.Run, evaluated: Evaluated, lines: Sequence[Line], db: str
     maps = {str(line["id"]): str(line.get("file")) for line in _lines(evaluated.folder / MAPS / "index.jsonl")}
     if not maps:
         made = evaluated.made_by.get("command")
-        made = made or f"python cli.py evaluate vqa --run {run.folder.name} --split {evaluated.split}"
+        made = made or f"python cli.py evaluate vqa --run {shlex.quote(run.folder.name)} --split {evaluated.split}"
         notes.append(f"Where it looked is not drawn here; this draws it: {made} --maps {2 * SHOWN}")
 
     def shown(line: Line) -> Said:

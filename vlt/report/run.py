@@ -1,6 +1,7 @@
 """The page about a run: how it learned, what it scored, what it said, where it comes from and how to repeat it."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def gathered(name: str, public: bool = False, db: str | None = None) -> dict[str
         "gaps": measured.last_gaps(found.evals),
         "matching": measured.last_matching(found.evals),
         "evaluations": [(one, _extremes(run, one, public, db)) for one in evaluations],
-        "evaluate": f"python cli.py evaluate {_evaluated_as(run)} --run {run.folder.name}",
+        "evaluate": f"python cli.py evaluate {_evaluated_as(run)} --run {shlex.quote(run.folder.name)}",
         "line": line,
         "tasks": TASKS,
         "data": lineage.data,
