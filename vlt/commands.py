@@ -51,9 +51,9 @@ def corpora_option(_: click.Context, __: click.Parameter, value: str | None) -> 
         try:
             share = float(weight) if name else 1.0
         except ValueError:
-            name, share = part.strip(), 1.0
+            share = math.nan
         if not (share > 0 and math.isfinite(share)):
-            raise click.BadParameter(f"{part!r}: a weight is a number above 0")
+            raise click.BadParameter(f"{part!r}: a weight is a number above 0 (of a name with a colon: NAME:1)")
         found.append((name or weight, share))
     return found or [(None, 1.0)]
 
@@ -240,6 +240,8 @@ def predict(
         raise click.UsageError("--choices goes with --question")
     if map_ and len(images) > 1:
         raise click.UsageError(f"--map draws one image's map; {len(images)} are given")
+    if question is not None and "[MASK]" not in question and not options and model.fills:
+        say("no [MASK] in the question: write it where a word is to be filled in; without one the text is gone on with")
     bad = 0
     for image in images:
         try:
@@ -283,7 +285,7 @@ def embed(run: str, output: Path | None, images: tuple[Path, ...]) -> None:
             click.echo(json.dumps({"image": str(image), "embedding": vector}))
         return
     using.write_array(vectors.numpy(), output)
-    click.echo(f"{output}: {len(images)} vectors of {vectors.shape[1]}")
+    click.echo(f"{output}: {len(images)} vector{'s' * (len(images) != 1)} of {vectors.shape[1]} numbers")
 
 
 @click.command()

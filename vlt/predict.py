@@ -173,6 +173,11 @@ class Model:
             told += self._continued(self._image_tokens(part), [[self.tokenizer.cls]] * len(part), search)
         return told
 
+    @property
+    def fills(self) -> bool:
+        """Whether words hidden by [MASK] are what it answers best: it learned mlm, and no answers to choose from."""
+        return "mlm" in self.config.objectives and self.config.task == "pretrain"
+
     @torch.no_grad()
     def answer(self, image: Picture, question: str, choices: Sequence[str] = ()) -> str:
         """An answer to a question about an image.

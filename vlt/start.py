@@ -1,6 +1,7 @@
 """Begin a run or go on with one: settings from the device, a preset and the user, versions, vocabulary, weights."""
 
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from corpus_db.read import UserError, leaks, version
+from corpus_db.read import UserError, image, leaks, version
 from vlt import backbones, device, predict, ranks, runs, tasks, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
@@ -154,9 +155,20 @@ def check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], proc
     versions = [corpus.version.name for corpus in corpora]
     if twice := [name for name in versions if versions.count(name) > 1]:
         raise UserError(f"--corpus: version {twice[0]} stands in it twice; give it once, with its weight")
+    for corpus in corpora:
+        if not any(_readable(pair.image_path) for pair in corpus.version.pairs if pair.split == "train"):
+            raise UserError(f"version {corpus.version.name}: its train split holds no pair with a readable image")
     pairs = sum(pair.split == "train" for corpus in corpora for pair in corpus.version.pairs)
     if corpora and config.batch_size > max(pairs, Config().batch_size):
         raise UserError(f"batch_size {config.batch_size}: the corpus has {pairs} training pairs; give at most those")
+
+
+def _readable(path: str | os.PathLike[str]) -> bool:
+    try:
+        image(path)
+    except UserError:
+        return False
+    return True
 
 
 def refuse_leaks(corpora: Sequence[runs.Corpus], db: str | None) -> None:
@@ -165,7 +177,7 @@ def refuse_leaks(corpora: Sequence[runs.Corpus], db: str | None) -> None:
         if found := leaks(corpus.version, db):
             held = "; ".join(f"{len(pairs)} images of {spec}, the first: {pairs[0]}" for spec, pairs in found.items())
             without = ",".join(sorted({*corpus.version.excluded, *found}))
-            where = f" --db {db}" if db else ""
+            where = f" --db {shlex.quote(db)}" if db else ""
             raise UserError(
                 f"version {corpus.version.name} holds {held}. Make one without: "
                 f"python cli.py build --exclude {without}{where}"

@@ -257,7 +257,9 @@ def test_the_commands_predict_and_embed_say_what_the_model_says(learned, picture
     told = CliRunner().invoke(
         cli.main, ["predict", "--run", run, "--json", "--question", "Axial CT of the [MASK] is normal.", image]
     )
-    assert json.loads(told.stdout) == {"image": image, "text": "head"}
+    assert json.loads(told.stdout) == {"image": image, "text": "head"} and told.stderr == ""
+    told = CliRunner().invoke(cli.main, ["predict", "--run", run, "--question", "Axial CT of the", image])
+    assert told.exit_code == 0 and told.stderr.startswith("no [MASK] in the question: ")
     told = CliRunner().invoke(cli.main, ["embed", "--run", run, "-o", str(tmp_path / "v.npy"), image, image])
     assert told.exit_code == 0
     kept = np.load(tmp_path / "v.npy")

@@ -166,6 +166,16 @@ def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name,
         start.check(None, Config(), corpora * 2, None)
 
 
+def test_a_corpus_without_a_readable_training_image_costs_a_run_no_name(tmp_path, monkeypatch):
+    made = corpus.version(tmp_path / "images")
+    lost = [replace(pair, image_path=tmp_path / "lost.png") if pair.split == "train" else pair for pair in made.pairs]
+    monkeypatch.setattr(start, "version", lambda key, db: replace(made, pairs=lost))
+    monkeypatch.setattr(start, "leaks", lambda version, db: {})
+    done = run("pretrain", "--name", "one")
+    assert done.exit_code == 1 and "its train split holds no pair with a readable image" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_corpus_that_holds_images_of_a_test_set_is_refused_with_what_to_do(tmp_path, monkeypatch):
     made = replace(corpus.version(tmp_path / "images"), excluded=("slake:test",))
     monkeypatch.setattr(start, "version", lambda key, db: made)
@@ -224,6 +234,7 @@ def test_every_size_is_a_backbone_that_there_is():
         ("--objectives", "mlm:x"),
         ("--corpus", "v1:0"),
         ("--corpus", "v1:nan"),
+        ("--corpus", "v1:x"),
         ("--steps", "0"),
         ("--seed", "1", "--set", "seed=2"),
         ("--backbone", "vit", "--set", "backbone=swin_nano"),
