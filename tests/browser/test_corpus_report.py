@@ -60,6 +60,16 @@ def test_nothing_stands_out_of_a_phone(open_page, written):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_the_menu_of_a_phone_is_whole_and_a_table_that_goes_on_has_a_shadow(open_page, written):
+    page = open_page(written)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for link in page.locator("nav a").all():
+        box = link.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    shadows = page.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundAttachment")
+    assert shadows == "local, local, scroll, scroll"
+
+
 def test_a_keyboard_reaches_the_content_and_opens_what_is_folded(open_page, written):
     page = open_page(written)
     page.keyboard.press("Tab")
