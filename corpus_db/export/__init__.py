@@ -130,6 +130,5 @@ def _put_all(folder: Folder, parts: Iterator[Part], say: Callable[[str], None]) 
         size += folder.put(part).bytes
         if (at := time.monotonic()) - told > _SAY_EVERY_S:
             told = at
-            say(
-                f"{len(folder.files)} file{'s' * (len(folder.files) != 1)}, {size / 1e6:.0f} MB, {size / 1e6 / (at - started):.0f} MB/s"
-            )
+            files = f"{len(folder.files)} file{'s' * (len(folder.files) != 1)}"
+            say(f"{files}, {size / 1e6:.0f} MB, {size / 1e6 / (at - started):.0f} MB/s")
