@@ -411,4 +411,4 @@ def test_what_cannot_be_written_is_told_in_one_line(base, words, code, line):
 
 def test_a_page_that_cannot_be_written_leaves_nothing(base):
     done = run("--run", "base", "-o", "gone/page.html")
-    assert done.exit_code == 1 and "gone/page.html: cannot write it" in done.stderr and not Path("gone").exists()
+    assert done.exit_code == 1 and "gone/page.html: there is no folder" in done.stderr and not Path("gone").exists()
