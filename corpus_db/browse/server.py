@@ -28,7 +28,7 @@ _PRIVATE = (
     "reviewed what: for what may be passed on, use export or report --public."
 )
 _FACETS = {
-    "rgc": ["modality", "plane", "region", "source", "split"],
+    "rgc": ["modality", "plane", "region", "laterality", "source", "split"],
     "pair": ["status", "drop_reason", "modality", "plane", "source_id"],
 }
 

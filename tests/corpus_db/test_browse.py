@@ -189,7 +189,7 @@ def test_tables_show_thumbnails_and_lead_to_pairs(pages: Pages, engine: Engine) 
 
 def test_facets_are_offered(pages: Pages) -> None:
     facets = {name: set(pages.ask(f"/corpus/{name}.json").json()["facet_results"]) for name in ("rgc", "pair")}
-    assert facets["rgc"] == {"modality", "plane", "region", "source", "split"}
+    assert facets["rgc"] == {"modality", "plane", "region", "laterality", "source", "split"}
     assert facets["pair"] == {"status", "drop_reason", "modality", "plane", "source_id"}
 
 
