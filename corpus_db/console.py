@@ -192,17 +192,13 @@ def writing(db: str | None, *kinds: recent.Kind) -> "Iterator[Engine]":
 @contextmanager
 def filling(db: str | None, source: str) -> "Iterator[Engine]":
     """An engine that writes the chosen database, or a new one of the source's name; `build` takes it next."""
-    from corpus_db.db import create, exclusive
+    from corpus_db import db as database
 
     known = db or recent.recall("crawled") or recent.recall("built")
     url = chosen(db, "crawled", "built") if known else str(recent.data_folder() / f"{source}.db")
-    engine = create(url)
-    try:
-        with exclusive(engine):
-            yield engine
-        recent.remember("crawled", url)
-    finally:
-        engine.dispose()
+    with database.filling(url) as engine:
+        yield engine
+    recent.remember("crawled", url)
 
 
 def show(found: Any, as_json: bool, render: Callable[[Any], Iterable[str]]) -> None:

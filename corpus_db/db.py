@@ -83,6 +83,33 @@ def create(db: str | Path) -> Engine:
     return engine
 
 
+@contextlib.contextmanager
+def filling(db: str | Path) -> Iterator[Engine]:
+    """`create` and `exclusive`; a file that was made here goes again where a UserError ends it before anything came."""
+    url = parse_url(db)
+    made_here = url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+    engine = create(db)
+    try:
+        with exclusive(engine):
+            try:
+                yield engine
+            except UserError:
+                if made_here and not _holds_anything(engine):
+                    engine.dispose()
+                    for ending in ("", "-wal", "-shm", ".lock"):
+                        Path(f"{url.database}{ending}").unlink(missing_ok=True)
+                raise
+    finally:
+        engine.dispose()
+
+
+def _holds_anything(engine: Engine) -> bool:
+    """Whether anything was said by a source, or refused by it for a reason that the ledger keeps."""
+    with engine.connect() as connection:
+        told = ("SELECT 1 FROM raw_record", "SELECT 1 FROM \"fetch\" WHERE status <> 'pending'")
+        return any(connection.exec_driver_sql(f"{statement} LIMIT 1").first() for statement in told)
+
+
 def open_existing(db: str | Path) -> Engine:
     """`create` for a database that must be there: a mistyped name makes none."""
     url = parse_url(db)

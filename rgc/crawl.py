@@ -61,12 +61,8 @@ def run(site: str, db: str | None, limit: Limit, retry_failed: bool, say: Say) -
             say(f"{notes[0]} Crawling the embedded sample site instead.")
     with _open_site(name, say) as opened:
         url = db or str(recent.data_folder() / f"{opened.name}.db")
-        engine = database.create(url)
-        try:
-            with database.exclusive(engine):
-                outcome = _crawl(opened, engine, url, limit, retry_failed, say)
-        finally:
-            engine.dispose()
+        with database.filling(url) as engine:
+            outcome = _crawl(opened, engine, url, limit, retry_failed, say)
     for line in notes:
         say(line)
     return outcome

@@ -212,6 +212,16 @@ def test_a_report_with_no_place_to_go_ends_before_it_is_made(monkeypatch, sample
         assert done.exit_code == 1 and says in done.stderr and done.stderr.count("\n") <= 2
 
 
+def test_a_refused_import_leaves_no_new_database_and_one_that_was_there_alone(sample_db, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text("bild,caption\n1.png,A\n")
+    made = tmp_path / "out" / "new.db"
+    done = run("import", "folder", str(tmp_path / "in"), "--db", str(made))
+    assert done.exit_code == 1 and not list(made.parent.iterdir())
+    assert run("import", "folder", str(tmp_path / "in"), "--db", sample_db).exit_code == 1
+    assert run("stats", "--db", sample_db).exit_code == 0
+
+
 @pytest.mark.parametrize("reason", ["unable to open database file", "attempt to write a readonly database"])
 def test_a_database_that_cannot_be_written_says_what_to_do(monkeypatch, tmp_path, reason):
     monkeypatch.setattr("corpus_db.db.upgrade", raising(OperationalError("", {}, Exception(reason))))
