@@ -328,4 +328,4 @@ def test_a_line_with_the_rate_is_said_on_the_way(lone, tmp_path, monkeypatch):
     monkeypatch.setattr("corpus_db.export._SAY_EVERY_S", -1.0)
     lines = []
     run(lone, tmp_path / "out", "csv", say=lines.append)
-    assert lines[0].startswith("1 files, ") and lines[0].endswith("MB/s")
+    assert lines[0].startswith("1 file, ") and lines[0].endswith("MB/s")
