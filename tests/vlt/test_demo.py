@@ -18,7 +18,8 @@ from vlt import demo
 ROOT = Path(__file__).resolve().parents[2]
 TINY = demo.Size(cases=30, steps=4)
 STUB = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background begins with SIGINT ignored
 words = sys.argv[1:]
 with open("called", "a") as file:
     print(*words, file=file)
