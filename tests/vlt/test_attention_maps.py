@@ -332,7 +332,8 @@ def test_a_chosen_answer_is_mapped_by_the_row_of_cls_and_a_written_one_by_its_ow
 def evaluated(tmp_path, monkeypatch):
     """`evaluate vqa` of a run that need not be trained."""
     model, data = built(answers=ANSWERS, objectives={"answer": 1.0}), asked(tmp_path)
-    run = SimpleNamespace(folder=tmp_path / "rad", config=model.config, corpora=[{"manifest_sha256": "a"}], unchecked=[])
+    corpora = [{"manifest_sha256": "a"}]
+    run = SimpleNamespace(folder=tmp_path / "rad", config=model.config, corpora=corpora, unchecked=[])
     splits = {"train": data.questions, "test": data.questions}
     task = SimpleNamespace(
         questions=SimpleNamespace(splits=splits, name="test", sha256="a", database="a.db", left_out={}),
