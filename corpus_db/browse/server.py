@@ -40,7 +40,7 @@ def check_extra() -> None:
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"{error.name} is not installed; get it with: pip install 'rgc-vlt[browse]' (or make install)"
+            f"{error.name} is not installed; get it with: make install, or in a clone: pip install -e '.[browse]'"
         ) from None
 
 

@@ -26,7 +26,7 @@ def arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError("Parquet needs pyarrow: pip install 'rgc-vlt[parquet]'") from error
+        raise UserError("Parquet needs pyarrow: in a clone: pip install -e '.[parquet]'") from error
     return pyarrow
 
 

@@ -242,7 +242,7 @@ def test_a_missing_extra_is_told_in_one_line(engine: Engine, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "datasette", None)
     for command in ("browse", "review"):
         done = CliRunner().invoke(main, [command, "--db", str(engine.url.database)])
-        assert done.exit_code == 1 and "pip install 'rgc-vlt[browse]'" in done.stderr and done.stderr.count("\n") == 1
+        assert done.exit_code == 1 and "pip install -e '.[browse]'" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_postgresql_is_told_what_to_do(new_postgres) -> None:

@@ -139,7 +139,7 @@ def test_the_command_prints_json_for_scripts(corpus, tmp_path):
     [
         (("nope", "-o", "a.html"), "nope: no such version"),
         (("v1", "nope", "-o", "a.html"), "nope: no such version"),
-        (("-o", "nowhere/a.html"), "nowhere/a.html: cannot write it"),
+        (("-o", "nowhere/a.html"), "nowhere/a.html: there is no folder"),
         (("-o", "."), ".: a folder"),
     ],
 )
