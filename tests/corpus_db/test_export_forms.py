@@ -147,7 +147,7 @@ def test_row_groups_are_bounded_by_rows_and_by_image_bytes(limit, value, corpus,
 @pytest.mark.parametrize("form", ["parquet", "croissant"])
 def test_without_pyarrow_the_extra_is_named(form, corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"pip install 'rgc-vlt\[parquet\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[parquet\]'"):
         run(corpus, tmp_path / "out", form)
     assert not (tmp_path / "out").exists()
 
