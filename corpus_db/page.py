@@ -1,14 +1,18 @@
 """Render a template as one self-contained HTML page, and write such a page whole or not at all."""
 
 import contextlib
+import functools
 import os
 import re
 import secrets
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 # what HTML forbids, what UTF-8 cannot hold, what reverses the text that follows; joiners and marks of direction stay
 _HARMFUL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
@@ -18,9 +22,14 @@ def render(template: str, package: str, **values: Any) -> str:
     """`<package>/pages/<template>` as HTML, every value escaped; a value that the template lacks is an error.
 
     A template may extend base.html and import macros.html, which lie in corpus_db/pages, and quote a word of a command
-    with the filter `quoted`. Characters that would break a
-    page (controls, lone surrogates, overrides of direction) become visible escapes.
+    with the filter `quoted`. Characters that would break a page (controls, lone surrogates, overrides of direction)
+    become visible escapes.
     """
+    return str(_templates(package).get_template(template).render(**values))
+
+
+@functools.cache  # `browse` renders a page a request
+def _templates(package: str) -> "Environment":
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     pages = ChoiceLoader([PackageLoader(package, "pages"), PackageLoader("corpus_db", "pages")])
@@ -33,7 +42,7 @@ def render(template: str, package: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["quoted"] = shlex.quote
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def _harmless(value: Any) -> Any:

@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ def settings_of(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
         except ValueError:
             found[name.strip()] = text
     return found
+
+
+def beams_option(says: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--beams, of a search for texts."""
+    return click.option("--beams", type=click.IntRange(1, 64), default=3, show_default=True, help=says)
 
 
 def known_runs(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
@@ -202,13 +208,7 @@ def runs_(names: tuple[str, ...], as_json: bool) -> None:
 )
 @click.option("--question", help="Answer this instead; fill in each [MASK] in it.")
 @click.option("--choices", help="The answers to choose from, with commas between.")
-@click.option(
-    "--beams",
-    type=click.IntRange(1, 64),
-    default=3,
-    show_default=True,
-    help="How many texts the search for a caption keeps.",
-)
+@beams_option("How many texts the search for a caption keeps.")
 @click.option(
     "--map", "map_", type=click.Path(dir_okay=False, path_type=Path), help="Draw where it looked, as a PNG file."
 )

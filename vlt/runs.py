@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -110,6 +110,17 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return []
         return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
+
+
+def seconds_of(records: Iterable[Mapping[str, Any]], batch_size: int) -> float:
+    """What the steps of a run took by its records of training, without its evaluations."""
+    spent, before = 0.0, 0
+    for record in records:
+        speed, step = record.get("images_per_s", 0.0), int(record["step"])
+        if speed > 0 and step > before:
+            spent += (step - before) * batch_size / speed
+        before = step
+    return spent
 
 
 def _record(line: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from vlt.commands import MOST_SEED, PRECISION, corpora_option, known_runs, say, settings_of
+from vlt.commands import MOST_SEED, PRECISION, beams_option, corpora_option, known_runs, say, settings_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -198,13 +198,7 @@ def evaluate() -> None:
 
 @evaluate.command("vqa")
 @_reading
-@click.option(
-    "--beams",
-    type=click.IntRange(1, 64),
-    default=3,
-    show_default=True,
-    help="How many texts the search for an answer keeps.",
-)
+@beams_option("How many texts the search for an answer keeps.")
 @click.option(
     "--maps",
     type=click.IntRange(0),
@@ -248,13 +242,7 @@ def evaluate_retrieval(run: str, split: str, db: str | None, as_json: bool, corp
 @evaluate.command("report")
 @_reading
 @_corpus
-@click.option(
-    "--beams",
-    type=click.IntRange(1, 64),
-    default=3,
-    show_default=True,
-    help="How many texts the search keeps; 1: greedy.",
-)
+@beams_option("How many texts the search keeps; 1: greedy.")
 @click.option(
     "--length-penalty",
     type=click.FloatRange(0),

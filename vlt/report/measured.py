@@ -54,13 +54,7 @@ class Measured:
     @property
     def seconds(self) -> float:
         """What the steps took, without evaluations."""
-        spent, before = 0.0, 0
-        for record in self.train:
-            speed, step = record.get("images_per_s", 0.0), int(record["step"])
-            if speed > 0 and step > before:
-                spent += (step - before) * self.run.config.batch_size / speed
-            before = step
-        return spent
+        return runs.seconds_of(self.train, self.run.config.batch_size)
 
     @property
     def broken(self) -> int | None:

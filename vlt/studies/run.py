@@ -205,12 +205,8 @@ def _shared(folder: str, config: Config, task: Task, tokenizer: Tokenizer, origi
 
 def _seconds_of(name: str, batch_size: int) -> float:
     """What the steps of a run took, without its evaluations."""
-    records = [record for record in runs.open_run(name).records() if record["kind"] == "train"]
-    ends = [0, *(record["step"] for record in records)]
-    return sum(
-        (record["step"] - before) * batch_size / record["images_per_s"]
-        for before, record in zip(ends, records, strict=False)
-    )
+    records = (record for record in runs.open_run(name).records() if record["kind"] == "train")
+    return runs.seconds_of(records, batch_size)
 
 
 def _steps(name: str) -> int:
