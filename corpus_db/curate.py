@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corpus_db import clean, labels, verdicts
+from corpus_db.cleaning.drops import EMPTY
 from corpus_db.deidentify import deidentify, deidentify_age
 from corpus_db.gather import Gathered, Listing, StoredImage, owned_listings, withheld_keys
-from corpus_db.modality import read_modality, read_plane
+from corpus_db.modality import NOT_ASSIGNED, read_modality, read_plane
 from corpus_db.records import CaseRecord
 
 GONE = "gone_upstream"
@@ -140,7 +141,7 @@ def curated_pair(
         pixels=facts,
         reviewed=review.labels,
     )
-    reason = review.drop_reason(labelled.drop_reason or cleaned.drop_reason, cleaned.text)
+    reason = review.drop_reason(_drop_reason(labelled.drop_reason, cleaned.drop_reason), cleaned.text)
     pair: Row = {
         "id": f"{found.source}:{image.key}",
         "source_id": found.source_id,
@@ -186,6 +187,11 @@ def _unknown(modality: str | None, plane: str | None) -> Iterator[tuple[str, str
         yield "modality", modality or ""
     if not read_plane(plane).known:
         yield "plane", plane or ""
+
+
+def _drop_reason(of_labels: str | None, of_caption: str | None) -> str | None:
+    """What is wrong with the image before what is wrong with the words; but a caption might have named a modality."""
+    return of_caption if (of_labels, of_caption) == (NOT_ASSIGNED, EMPTY) else of_labels or of_caption
 
 
 def caption_group(caption: str) -> str:

@@ -131,11 +131,10 @@ def sample(output: str, **settings: Any) -> None:
         recipe = Recipe(**{name: value for name, value in settings.items() if value is not None})
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    with click.progressbar(length=recipe.cases, label="cases", file=sys.stderr, show_pos=True) as bar:
-        try:
-            folder = generate(recipe, output, os.cpu_count() or 1, lambda done, _: bar.update(done - bar.pos))
-        except ValueError as error:  # the folder holds something else
-            raise UserError(str(error)) from error
+    try:
+        folder = generate(recipe, output, os.cpu_count() or 1, notice)
+    except ValueError as error:  # the folder holds something else
+        raise UserError(str(error)) from error
     click.echo(f"{folder}: {recipe.cases} cases; serve them with: {sys.executable} -m rgc.phantom.serve {output}")
 
 

@@ -106,8 +106,8 @@ def _open_site(name: str, say: Say) -> Iterator[Site]:
         recipe = Recipe()
         folder = recent.data_folder() / "cache" / f"sample-{recipe.digest}"
         if not folder.exists():
-            say("Rendering the sample site (once, one to three minutes) ...")
-        with serving(generate(recipe, folder)) as base:
+            say(f"Rendering the sample site ({recipe.cases} cases, once, in two to three minutes) ...")
+        with serving(generate(recipe, folder, say=say)) as base:
             yield Site("sample", base)
     else:
         yield at_url(name, settings.EXTRA_HOSTS)

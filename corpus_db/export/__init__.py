@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from corpus_db import db
 from corpus_db.errors import UserError
 from corpus_db.export import croissant, parquet, sqlite, tables, webdataset
-from corpus_db.export.folder import File, Folder, Part, opened
+from corpus_db.export.folder import EXPORT, SUMS, File, Folder, Part, opened
 from corpus_db.export.snapshot import COLUMNS, Snapshot, read_snapshot
 from corpus_db.sql_output import shown
 
@@ -88,7 +88,8 @@ def render_export(exported: Exported) -> list[str]:
     lines = [
         f"version   {exported.version}  {exported.manifest_sha256[:16]}",
         f"pairs     {exported.pairs}, {images}",
-        f"files     {len(exported.files)}, {size / 1e6:.1f} MB{', gone on from an earlier run' * exported.resumed}",
+        f"files     {len(exported.files)}, {size / 1e6:.1f} MB{', gone on from an earlier run' * exported.resumed}; "
+        f"beside them {EXPORT} and {SUMS}",
         f"folder    {exported.folder}  (check it there with: sha256sum -c SHA256SUMS)",
         _licence_line(exported),
     ]

@@ -53,6 +53,18 @@ def test_each_image_is_kept_or_dropped_with_its_reason(fresh_db: str) -> None:
     assert rows(engine, "SELECT plane, plane_raw FROM pair WHERE upstream_id = 'newplane'") == [(None, "Sideways")]
 
 
+def test_where_a_caption_might_have_named_the_modality_no_caption_is_the_reason(fresh_db: str) -> None:
+    engine = db.create(fresh_db)
+    filler = fill(engine)
+    wordless = image("wordless", "more", None, modality="Not Assigned")
+    filler.case("more", wordless, image("slide", "more", None, modality="HE - High Power (>200X)"))
+    filler.bytes_of("wordless")
+    filler.bytes_of("slide")
+    build(engine, READERS)
+    found = drop_reasons(engine)
+    assert (found["wordless"], found["slide"]) == ("empty", "not_radiology")
+
+
 def test_rgc_is_flat_and_holds_what_the_case_and_topic_say(fresh_db: str) -> None:
     engine = db.create(fresh_db)
     fill(engine)

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from rgc.phantom import Recipe, generate
+from rgc.phantom.generate import CHUNK
 
 TINY = Recipe(seed=5, cases=7)
 # To pin anew, after raising recipe.GENERATOR:  PYTHONPATH=. python tests/phantom/test_phantom_generate.py
@@ -59,16 +61,18 @@ def test_another_seed_gives_another_sample(tiny: Path, tmp_path: Path) -> None:
 
 def test_a_whole_sample_is_used_again_without_rendering(tiny: Path) -> None:
     before = file_hashes(tiny)
-    reports: list[int] = []
-    assert generate(TINY, tiny, progress=lambda done, total: reports.append(done)) == tiny
-    assert reports == []
+    times = {path: path.stat().st_mtime_ns for path in tiny.rglob("*")}
+    assert generate(TINY, tiny) == tiny
+    assert {path: path.stat().st_mtime_ns for path in tiny.rglob("*")} == times
     assert file_hashes(tiny) == before
 
 
-def test_progress_counts_the_cases(tmp_path: Path) -> None:
-    reports: list[tuple[int, int]] = []
-    generate(Recipe(cases=2), tmp_path / "s", workers=1, progress=lambda *counts: reports.append(counts))
-    assert reports[-1] == (2, 2)
+def test_it_is_told_how_many_cases_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corpus_db.progress.PLAIN_SECONDS", 0)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    lines: list[str] = []
+    generate(Recipe(cases=2 * CHUNK), tmp_path / "s", workers=1, say=lines.append)
+    assert lines[0].startswith(f"{CHUNK} of {2 * CHUNK} cases to render, ")
 
 
 def test_strangers_files_are_refused_and_kept(tmp_path: Path) -> None:
@@ -83,18 +87,44 @@ def test_another_sample_in_the_way_is_refused(tiny: Path) -> None:
         generate(Recipe(seed=8, cases=7), tiny)
 
 
-def test_a_killed_generation_leaves_nothing_that_counts_as_whole(tmp_path: Path) -> None:
-    target = tmp_path / "killed"
-    code = f"from rgc.phantom import *; generate(Recipe(cases=300), {str(target)!r}, workers=1)"
+def killed_generation(target: Path, cases: int) -> Path:
+    """Kill a generation once it has finished a chunk; the folder it leaves."""
+    code = f"from rgc.phantom import *; generate(Recipe(cases={cases}), {str(target)!r}, workers=1)"
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob(".killed*/images/*.png")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while not list(target.parent.glob(f".{target.name}*/rows/*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    assert list(tmp_path.glob(".killed*/images/*.png")), "the child had begun"
+    (left,) = target.parent.glob(f".{target.name}*")
+    assert list(left.glob("rows/*.json")), "the child had begun"
     assert not target.exists()
-    assert len((generate(Recipe(cases=2), target, workers=1) / "encounters.jsonl").read_bytes().splitlines()) == 2
+    return left
+
+
+def test_a_killed_generation_goes_on_where_it_was_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    left = killed_generation(tmp_path / "killed", 40)
+    done = [row for part in left.glob("rows/*.json") for row in json.loads(part.read_text())["truth"]]
+    made = {row["name"]: (left / "images" / row["name"]).stat().st_mtime_ns for row in done}
+    generate(Recipe(cases=40), tmp_path / "killed", workers=1)
+    again = {name: (tmp_path / "killed" / "images" / name).stat().st_mtime_ns for name in made}
+    assert again == made
+    assert [p.name for p in tmp_path.iterdir()] == ["killed"]
+    whole = generate(Recipe(cases=40), tmp_path / "whole", workers=1)
+    assert file_hashes(tmp_path / "killed") == file_hashes(whole)
+
+
+def test_what_a_killed_generation_of_another_recipe_left_is_removed(tmp_path: Path) -> None:
+    left = killed_generation(tmp_path / "killed", 300)
+    generate(Recipe(cases=2), tmp_path / "killed", workers=1)
+    assert not left.exists()
+
+
+def test_two_processes_that_make_one_sample_at_once_both_get_it(tiny: Path, tmp_path: Path) -> None:
+    code = f"from rgc.phantom import *; generate({TINY!r}, {str(tmp_path / 'both')!r}, workers=1)"
+    children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [child.wait() for child in children] == [0, 0]
+    assert file_hashes(tmp_path / "both") == file_hashes(tiny)
 
 
 def test_the_processes_of_a_killed_generation_end_with_it(tmp_path: Path) -> None:
