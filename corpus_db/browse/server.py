@@ -14,7 +14,7 @@ from corpus_db.errors import UserError
 from corpus_db.questions import PAGE, Question, questions
 
 HOST = "127.0.0.1"
-_STATIC = Path(__file__).resolve().parent / "static"
+_HERE = Path(__file__).resolve().parent
 _SETTINGS = {
     "sql_time_limit_ms": 5000,
     "facet_time_limit_ms": 1000,
@@ -77,7 +77,12 @@ def make(corpus: Corpus) -> Any:
             pm.unregister(name=name)
     pm.register(plugin, name="corpus")
     saved = list(_saved())
-    options = {"metadata": _metadata(corpus, saved), "settings": _SETTINGS, "static_mounts": [("-/corpus", _STATIC)]}
+    options = {
+        "metadata": _metadata(corpus, saved),
+        "settings": _SETTINGS,
+        "static_mounts": [("-/corpus", _HERE / "static")],
+        "template_dir": _HERE / "templates",  # in the place of Datasette's of the same name
+    }
     made = Browser([], memory=True, corpus=corpus, questions=saved, **options)
     made.remove_database("_memory")
     if corpus.path is not None:

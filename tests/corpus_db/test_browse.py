@@ -199,8 +199,16 @@ def test_captions_are_found_by_the_words_that_search_takes(pages: Pages) -> None
         return [row["pair_id" if name == "rgc" else "id"] for row in rows]
 
     assert found("effus*") == ["medpix:plain"] == found("effus*", "pair") == found("effusion NEAR/2 liver")
-    assert pages.ask("/corpus/rgc", params={"_search": "NEAR/99 x"}).status_code == 400
+    refused = pages.ask("/corpus/rgc", params={"_search": "NEAR/99 x"})
+    assert refused.status_code == 400 and "change the words" in refused.text
     assert 'name="_search"' in pages.ask("/corpus/rgc").text
+
+
+@pytest.mark.parametrize("address", ["/nothing", "/corpus/nothing", "/corpus/rgc/nothing", "/<b>bold"])
+def test_an_address_that_is_not_there_says_so_and_leads_on(pages: Pages, address: str) -> None:
+    found = pages.ask(address)
+    assert found.status_code == 404
+    assert 'href="/corpus/rgc"' in found.text and "<b>bold" not in found.text
 
 
 def test_every_question_of_the_docs_is_saved_and_answered(pages: Pages) -> None:
