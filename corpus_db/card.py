@@ -3,11 +3,8 @@
 Counts only: no caption, no title and no name of a person, so that a card can be shown where its corpus cannot.
 """
 
-import contextlib
 import hashlib
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +16,7 @@ from sqlalchemy import URL, Connection, text
 
 from corpus_db import split, version
 from corpus_db.db import image_root
+from corpus_db.files import written
 from corpus_db.sql_output import shown
 
 SPLITS = ("train", "val", "test")
@@ -55,18 +53,8 @@ def write(connection: Connection, version_id: int, folder: Path, audit: str | No
     name = connection.execute(text("SELECT name FROM version WHERE id = :id"), {"id": version_id}).scalar_one()
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{_safe(name)}.md"
-    handle, temporary = tempfile.mkstemp(suffix=".part", dir=folder)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(card(connection, version_id, audit))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    with written(target) as file:
+        file.write(card(connection, version_id, audit).encode())
     return target
 
 

@@ -1,7 +1,6 @@
 """Clean a caption by an ordered table of small rules: text to text, each with its reason and an example."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from corpus_db.cleaning import (
 from corpus_db.cleaning.drops import PLACEHOLDER, reason_of
 from corpus_db.cleaning.rule import Change, Rule
 from corpus_db.errors import UserError
+from corpus_db.files import written
 
 __all__ = ["RULES", "Change", "Cleaned", "Rule", "clean", "clean_file", "rules_table"]
 
@@ -148,22 +148,16 @@ def clean_file(source: Path, target: Path) -> Counter[str]:
     `edit:RULE`. Raises UserError for a line that is no such record, naming it, and where a file cannot be used.
     """
     counts: Counter[str] = Counter()
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as out:
+        with written(target) as out:
             for key, raw in _records(source):
                 found = clean(raw)
-                out.write(_line(key, found) + "\n")
+                out.write((_line(key, found) + "\n").encode())
                 counts["captions"] += 1
                 counts["dropped" if found.drop_reason else "kept"] += 1
                 if found.drop_reason:
                     counts[f"dropped:{found.drop_reason}"] += 1
                 counts.update(f"edit:{edit.rule}" for edit in found.edits)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(part, target)
     except OSError as error:
         raise UserError(f"{error.filename or source}: {error.strerror}: check both paths") from error
-    finally:
-        part.unlink(missing_ok=True)
     return counts

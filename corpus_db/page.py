@@ -1,15 +1,14 @@
 """Render a template as one self-contained HTML page, and write such a page whole or not at all."""
 
-import contextlib
 import functools
 import os
 import re
-import secrets
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
+from corpus_db.files import written
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -66,20 +65,11 @@ def check_target(path: str | os.PathLike[str]) -> None:
 
 def write(path: str | os.PathLike[str], page: str) -> int:
     """Write a page to a file, whole or not at all; its size in bytes. Raises UserError naming the file."""
-    target, body = Path(os.path.realpath(path)), page.encode("utf-8")
-    temporary = target.parent / f".{secrets.token_hex(8)}.part"
+    body = page.encode("utf-8")
     try:
         check_target(path)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        with written(Path(os.path.realpath(path))) as file:
+            file.write(body)
     except OSError as error:
         raise UserError(f"{path}: cannot write it ({error.strerror}); give another place with -o") from error
     return len(body)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corpus_db.errors import UserError
+from corpus_db.files import written
 from corpus_db.page import render as render_page
 from corpus_db.page import write as write_page
 from corpus_db.progress import told as progress
@@ -40,6 +41,7 @@ __all__ = [
     "render_page",
     "version",
     "write_page",
+    "written",
 ]
 RGC = "rgc"  # the name of all that was crawled of MedPix, among sources
 

@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image, UnidentifiedImageError
 
+from corpus_db.files import sync
+
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 100_000_000  # a 10,000 x 10,000 film scan; beyond it a small file may be a decompression bomb
 MAX_SIDE = 65_535  # JPEG's own limit; a line of more is no picture, and what resizes it fails
@@ -129,11 +131,7 @@ class ImageStore:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
-        folder = os.open(os.path.dirname(target), os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself
-        finally:
-            os.close(folder)
+        sync(os.path.dirname(target))  # the rename itself
 
     def sweep(self) -> int:
         """Remove what a killed process left half-written; for the holder of the database's lock only."""

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from corpus_db.read import UserError
+from corpus_db.read import UserError, written
 from vlt.attention import Attention, Cache
 from vlt.model import VLT, CrossFusion
-from vlt.pack import written
 from vlt.predict import Model
 from vlt.tasks.questions import QuestionDataset
 from vlt.tasks.vqa import Answered

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlt.pack import written
+from corpus_db.read import written
 from vlt.text import Tokenizer
 from vlt.words import FORM, classify, signature
 

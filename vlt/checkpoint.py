@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from corpus_db.read import UserError
-from vlt.pack import written
+from corpus_db.read import UserError, written
 
 KEPT = 2  # checkpoints: the newest, and one to fall back to
 Say = Callable[[str], None]

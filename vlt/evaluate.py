@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus_db.read import Question, UserError, Version, version
+from corpus_db.read import Question, UserError, Version, version, written
 from vlt import attention_maps, predict, runs, tasks
 from vlt.data import CorpusDataset, spaced
 from vlt.decode import Search
@@ -17,7 +17,7 @@ from vlt.metrics import report as report_table
 from vlt.metrics import retrieval as retrieval_table
 from vlt.metrics import vqa as vqa_table
 from vlt.metrics.answers import accepted, normalise
-from vlt.pack import pack, written
+from vlt.pack import pack
 from vlt.tasks import report as writing
 from vlt.tasks import retrieval as finding
 from vlt.tasks import vqa as answering

@@ -11,10 +11,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from corpus_db.read import written
 from vlt import device, optim, runs
 from vlt.data import Batch
 from vlt.objectives import Objectives
-from vlt.pack import written
 
 EVERY = 25  # steps
 PLAIN_SECONDS = 15.0  # between two plain lines

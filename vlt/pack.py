@@ -20,7 +20,7 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
-from corpus_db.read import UserError, Version, mapped, packs
+from corpus_db.read import UserError, Version, mapped, packs, written
 from corpus_db.read import image as read_image
 
 FORM = 2  # raise it when the same version would be packed into other pixels, or kept in other files
@@ -219,26 +219,6 @@ def _join(folder: Path, parts: Sequence[Path], size: int) -> None:
         file.write(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
     for part in parts:
         part.unlink()
-
-
-@contextmanager
-def written(path: Path) -> Iterator:
-    """A file that appears under its name only when it is whole and on the disk; on an error nothing stays."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor
 
-from corpus_db.read import UserError
+from corpus_db.read import UserError, written
 from corpus_db.read import image as read_image
 from vlt import decode, runs
 from vlt.config import Config
 from vlt.decode import Sampling, Search
 from vlt.model import VLT
-from vlt.pack import letterbox, written
+from vlt.pack import letterbox
 from vlt.text import Tokenizer
 
 FILE = "model.safetensors"

@@ -21,9 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from corpus_db.read import UserError, Version
+from corpus_db.read import UserError, Version, written
 from vlt.config import Config
-from vlt.pack import written
 from vlt.text import Tokenizer
 
 RUNS = Path("runs")

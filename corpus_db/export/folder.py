@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus_db.errors import UserError
+from corpus_db.files import sync
 from corpus_db.sql_output import shown
 from corpus_db.store import TEMPORARY
 
@@ -82,7 +83,7 @@ class Folder:
             part.write(temporary)
             digest, size = part.sha256 or file_sha256(temporary), temporary.stat().st_size
             if part.sync:
-                _sync(temporary)
+                sync(temporary)
             os.replace(temporary, target)
         except OSError as error:
             raise _stopped(target, error) from error
@@ -186,14 +187,6 @@ def _sweep(path: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _stopped(target: Path, error: OSError) -> UserError:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from corpus_db.files import sync, written
 from corpus_db.progress import told
 from corpus_db.workers import processes
 from rgc.phantom.draw import draw_case
@@ -47,7 +48,7 @@ def generate(recipe: Recipe, directory: str | os.PathLike[str], workers: int = 2
             os.replace(made, target)  # onto nothing, or onto an empty folder
         except OSError as error:
             raise ValueError(f"cannot put the sample at {target}: {error}") from error
-        _sync(target.parent)
+        sync(target.parent)
     return target
 
 
@@ -117,10 +118,10 @@ def _write(recipe: Recipe, made: Path, workers: int, say: Say | None) -> None:
     topics = topic_records(recipe, {str(e["topicID"]) for e in encounters})
     for name, records in (("encounters", encounters), ("topics", topics), ("truth", truth)):
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        write_durably(made / f"{name}.jsonl", text.encode())
+        _write_durably(made / f"{name}.jsonl", text.encode())
     # The recipe is the mark of a whole sample, so it comes last.
-    write_durably(made / "recipe.json", (json.dumps(recipe.to_json(), indent=1) + "\n").encode())
-    _sync(made)
+    _write_durably(made / "recipe.json", (json.dumps(recipe.to_json(), indent=1) + "\n").encode())
+    sync(made)
 
 
 def _rows_of(chunk: range, rows: Path) -> Path:
@@ -141,27 +142,18 @@ def _draw_chunk(recipe: Recipe, made: Path, chunk: range) -> range:
     for index in chunk:
         case, files, rows = draw_case(recipe, index)
         for name, data, _ in files:
-            write_durably(made / "images" / name, data)
+            _write_durably(made / "images" / name, data)
         encounters.append(encounter_record(recipe, case))
         truth += rows
-    _sync(made / "images")
-    done = _rows_of(chunk, made / "rows")
-    write_durably(done.with_suffix(".part"), json.dumps({"encounters": encounters, "truth": truth}).encode())
-    os.replace(done.with_suffix(".part"), done)
+    sync(made / "images")
+    with written(_rows_of(chunk, made / "rows")) as file:
+        file.write(json.dumps({"encounters": encounters, "truth": truth}).encode())
     return chunk
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def _write_durably(path: Path, data: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,7 +14,7 @@ import pytest
 from corpus_db.read import UserError
 from tests.vlt.pictures import pixels, version
 from vlt import pack as packing
-from vlt.pack import COLOUR, GREY, letterbox, pack, written
+from vlt.pack import COLOUR, GREY, letterbox, pack
 
 SIZE = 16
 ROOT = Path(__file__).resolve().parents[2]
@@ -266,15 +266,3 @@ def test_a_pack_in_a_folder_that_is_only_read_is_opened(corpus, monkeypatch):
     monkeypatch.setattr(packing, "_held", full)
     monkeypatch.setattr(Path, "mkdir", full)
     assert len(pack(corpus, SIZE).where) == 12
-
-
-def test_a_written_file_is_whole_or_as_it_was(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(b"before")
-    with pytest.raises(ZeroDivisionError), written(path) as file:
-        file.write(b"half")
-        raise ZeroDivisionError
-    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]
-    with written(path) as file:
-        file.write(b"after")
-    assert path.read_bytes() == b"after" and list(tmp_path.iterdir()) == [path]

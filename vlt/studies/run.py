@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from corpus_db.read import UserError, version
+from corpus_db.read import UserError, version, written
 from vlt import device, predict, runs, start, tune
 from vlt.config import Config
 from vlt.data import Batches
 from vlt.log import step_flops
 from vlt.metrics.answers import accepted, exact
-from vlt.pack import written
 from vlt.studies import MAIN, PRESETS, Arm, Study
 from vlt.tasks.base import Task
 from vlt.tasks.pretraining import Pretraining

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from corpus_db.read import UserError
+from corpus_db.read import UserError, written
 from vlt.metrics.intervals import interval, samples, shown
-from vlt.pack import written
 from vlt.studies import Study
 
 SCORES = ("gap", "hard_gap", "itm", "itm_hard")  # of pre-training, shown beside
