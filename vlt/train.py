@@ -244,72 +244,88 @@ def train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None]
     place = device.start()
     say = say if place.rank == 0 else lambda line: None
     with runs.held(run) if place.rank == 0 else nullcontext(), _told_memory(run.config):
-        _train(run, task, say, initialise, place)
+        _Loop(run, task, say, initialise, place).go()
 
 
-def _train(run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None] | None, place: Place) -> None:
-    config, tokenizer = run.config, run.tokenizer
-    made_of = runs.made_of(config, tokenizer, task.told(), task.answers)
-    first, state = _newest(run, made_of, say)
-    training = Training(config, tokenizer, place, initialise if state is None else None, state, len(task.answers))
-    best = Best(run, task, **(state["best"] if state is not None else {}))
+class _Loop:
+    """One call of `train`, on one rank: what it learns with and what it keeps."""
 
-    def save(step: int) -> None:
-        state = training.state()
-        if place.rank == 0:
-            window = {"window": log.window, "threads": torch.get_num_threads(), "world": place.world}
-            checkpoint.save(run.checkpoints, step, state | window | {"made_of": made_of, "best": best.state()})
+    def __init__(
+        self, run: runs.Run, task: Task, say: Say, initialise: Callable[[VLT], None] | None, place: Place
+    ) -> None:
+        config, tokenizer = run.config, run.tokenizer
+        self.run, self.task, self.say, self.place = run, task, say, place
+        self.made_of = runs.made_of(config, tokenizer, task.told(), task.answers)
+        self.first, state = _newest(run, self.made_of, say)
+        initialise = initialise if state is None else None
+        self.training = Training(config, tokenizer, place, initialise, state, len(task.answers))
+        self.best = Best(run, task, **(state["best"] if state is not None else {}))
+        self.log = Log(run, self.first, self.training.precision, place)
+        self.log.window = state["window"] if state is not None else {}
+        self.log.cut(self.first)
+        if self.first == 0:
+            self.log.start(self.training.parameters)
+        self.batches, self.validation = task.data(config, tokenizer, say, place)
 
-    def evaluate(step: int) -> None:
-        if validation is None:
+    def go(self) -> None:
+        """To the end, or Interrupted."""
+        steps = self.run.config.steps
+        stream = self.batches.stream(self.first, pinned=self.place.cuda)
+        with _signals() as asked, self.log.bar:
+            self.say(_described(self.training, self.run, self.first))
+            if self.first == 0:
+                self._evaluate(0)  # what an untrained model scores, to compare with
+            ended = self.best.ended()
+            for step in range(self.first, steps):
+                if ended:
+                    break
+                done, told = step + 1, self._step(stream, step, asked)
+                if done == steps or done % self.run.config.evaluate_every == 0:
+                    self._evaluate(done)
+                ended = self.best.ended()
+                if ended:
+                    self.log.flush(done)
+                last = ended or done == steps
+                if last or told.asked or done % self.run.config.checkpoint_every == 0:
+                    self._save(done)
+                if told.asked and not last:
+                    raise Interrupted(told.asked)
+        model = self.training.evaluated()
+        if self.place.rank == 0:
+            self.best.settle(model, self.say)
+            runs.draw_curves(self.run)
+
+    def _step(self, stream: Iterator[list[Batch]], step: int, asked: Sequence[int]) -> Told:
+        """Learn from the next batch and note it; UserError after MOST_BAD in a row that teach nothing."""
+        begun = time.perf_counter()
+        parts = [part.to(self.place.device) for part in next(stream)]
+        fetched = time.perf_counter()
+        told = self.training.step(parts, step, asked)
+        if told.learnt:
+            self.log.learnt(told.sums, told.norm)
+        self.log.flops = self.log.flops or step_flops(self.training.objectives, parts)
+        self.log.step(step + 1, time.perf_counter() - begun, fetched - begun)
+        if self.training.bad:
+            _bad_batch(self.training.bad, self.batches, parts, step + 1, self.run, self.say)
+        return told
+
+    def _evaluate(self, step: int) -> None:
+        """On the validation part, where there is one."""
+        if self.validation is None:
             return
-        model = training.evaluated()
-        if place.rank == 0:
-            with device.autocast(training.precision, place.device):
-                scores = task.evaluate(model, validation, tokenizer, place.device)
-            log.evaluation(step, scores, say)
-            best.take(step, scores, model)
+        model, on = self.training.evaluated(), self.place.device
+        if self.place.rank == 0:
+            with device.autocast(self.training.precision, on):
+                scores = self.task.evaluate(model, self.validation, self.run.tokenizer, on)
+            self.log.evaluation(step, scores, self.say)
+            self.best.take(step, scores, model)
 
-    log = Log(run, first, training.precision, place)
-    log.window = state["window"] if state is not None else {}
-    log.cut(first)
-    if first == 0:
-        log.start(training.parameters)
-    batches, validation = task.data(config, tokenizer, say, place)
-    stream = batches.stream(first, pinned=place.cuda)
-    with _signals() as asked, log.bar:
-        say(_described(training, run, first))
-        if first == 0:
-            evaluate(0)  # what an untrained model scores, to compare with
-        ended = best.ended()
-        for step in range(first, config.steps):
-            if ended:
-                break
-            begun = time.perf_counter()
-            parts = [part.to(place.device) for part in next(stream)]
-            fetched = time.perf_counter()
-            told = training.step(parts, step, asked)
-            if told.learnt:
-                log.learnt(told.sums, told.norm)
-            done = step + 1
-            log.flops = log.flops or step_flops(training.objectives, parts)
-            log.step(done, time.perf_counter() - begun, fetched - begun)
-            if training.bad:
-                _bad_batch(training.bad, batches, parts, done, run, say)
-            if done == config.steps or done % config.evaluate_every == 0:
-                evaluate(done)
-            ended = best.ended()
-            if ended:
-                log.flush(done)
-            last = ended or done == config.steps
-            if last or told.asked or done % config.checkpoint_every == 0:
-                save(done)
-            if told.asked and not last:
-                raise Interrupted(told.asked)
-    model = training.evaluated()
-    if place.rank == 0:
-        best.settle(model, say)
-        runs.draw_curves(run)
+    def _save(self, step: int) -> None:
+        """A checkpoint, by the first rank."""
+        state = self.training.state()
+        if self.place.rank == 0:
+            state |= {"window": self.log.window, "threads": torch.get_num_threads(), "world": self.place.world}
+            checkpoint.save(self.run.checkpoints, step, state | {"made_of": self.made_of, "best": self.best.state()})
 
 
 def _newest(run: runs.Run, made_of: dict[str, Any], say: Say) -> tuple[int, dict[str, Any] | None]:
