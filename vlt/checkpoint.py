@@ -20,10 +20,14 @@ KEPT = 2  # checkpoints: the newest, and one to fall back to
 Say = Callable[[str], None]
 
 
+class Unwritten(UserError):
+    """A checkpoint could not be written; its run can still be gone on with."""
+
+
 def save(folder: Path, step: int, state: dict[str, Any]) -> None:
     """Write the state after a step, then remove all but the KEPT newest up to it, and what kills have left behind.
 
-    Raises UserError where it cannot be written; then the checkpoints before are as they were.
+    Raises Unwritten where it cannot be; then the checkpoints before are as they were.
     """
     path = folder / f"step-{step:08}.pt"
     try:
@@ -33,7 +37,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> None:
         with written(path.with_suffix(".json")) as file:
             file.write(json.dumps({"sha256": _sha256(path), "step": step}).encode())
     except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
-        raise UserError(
+        raise Unwritten(
             f"{path}: cannot be written ({_line(error)}); free some space, then go on: "
             f"--resume {shlex.quote(folder.parent.name)}"
         ) from error

@@ -3,6 +3,7 @@
 import atexit
 import os
 import resource
+import shutil
 import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from corpus_db.read import UserError
+from vlt.config import Config
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # dense operations a second in bf16 and fp16, from NVIDIA's data sheets; TF32's rate is half of it
@@ -58,6 +60,19 @@ def start() -> Place:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def fitting(config: Config, place: Place) -> str:
+    """The precision that a run computes in at a place. UserError for settings that cannot be there."""
+    found = precision(config.precision, place.device, small=config.nano)
+    if config.shard and place.world > 1 and found == "fp16":
+        raise UserError("shard has no loss scaling: give --precision bf16 or fp32")
+    compiler = os.environ.get("CXX", "g++")
+    if config.compile and not place.cuda and shutil.which(compiler) is None:
+        raise UserError(
+            f"compile needs a C++ compiler, and there is no {compiler}: install one, or leave --compile out"
+        )
+    return found
 
 
 def precision(asked: str, device: torch.device, small: bool = False) -> str:

@@ -79,18 +79,23 @@ def gathered(x: Tensor) -> Tensor:
     return x if world() == 1 else _Gather.apply(x)
 
 
+def refuse(count: int) -> None:
+    """UserError where `count` processes cannot be started, as they are joined otherwise."""
+    if count > 1 and (torch.cuda.is_available() or "WORLD_SIZE" in os.environ):
+        raise UserError("--processes is for a CPU and without torchrun; for several cards: torchrun --nproc-per-node N")
+
+
 @contextmanager
 def joined(count: int, target: Callable[..., None], *args: Any) -> Iterator[None]:
     """In here this process is the first of `count` on this machine, a thread each; the others call `target(*args)`.
 
     A small model's operations are too short to be shared by threads (docs/performance.md).
-    Raises UserError where one of the others ends before its time, and where processes are joined otherwise.
+    Raises UserError where one of the others ends before its time, and where `refuse` does.
     """
+    refuse(count)
     if count == 1:
         yield
         return
-    if torch.cuda.is_available() or "WORLD_SIZE" in os.environ:
-        raise UserError("--processes is for a CPU and without torchrun; for several cards: torchrun --nproc-per-node N")
     before, threads = dict(os.environ), torch.get_num_threads()
     peers: list[tuple[BaseProcess, Connection]] = []
     patience = 0  # seconds: one that has not joined need not end by itself

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -176,6 +177,15 @@ def create(
         with written(folder / name) as file:
             file.write(text.encode())
     return open_run(folder)  # as a resume reads it: the order of the objectives is that of the sum of their losses
+
+
+def forget(run: Run) -> bool:
+    """Remove a run that has neither a checkpoint nor a measured step, so that its name is free; whether it had none."""
+    with held(run):
+        if any(run.checkpoints.glob("step-*")) or any(record["kind"] == "train" for record in run.records()):
+            return False
+        shutil.rmtree(run.folder)
+    return True
 
 
 def open_run(name: str | Path) -> Run:

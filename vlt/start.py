@@ -4,15 +4,15 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from corpus_db.read import UserError, image, leaks, version
-from vlt import backbones, device, predict, ranks, runs, tasks, text
+from vlt import backbones, checkpoint, device, predict, ranks, runs, tasks, text
 from vlt.commands import SIZES
 from vlt.config import PRESETS, Config
 from vlt.model import VLT
@@ -48,7 +48,9 @@ def begin(
     tokenizer = Tokenizer.read(init_text / "vocab.txt") if init_text is not None else vocabulary(found, config)
     weights = {"backbone": _shown(init_backbone), "text": _shown(init_text)}
     task = Pretraining(found)
-    return carry_out(make(name, config, tokenizer, weights, task, say), task, db, processes, say)
+    run = make(name, config, tokenizer, weights, task, say)
+    with out_of_the_way([run], say):
+        return carry_out(run, task, db, processes, say)
 
 
 def vocabulary(corpora: Sequence[runs.Corpus], config: Config) -> Tokenizer:
@@ -67,14 +69,36 @@ def make(
     unchecked: Sequence[str] = (),
 ) -> runs.Run:
     """A new run with its folder, not trained yet; `unchecked` as `runs.create` has it."""
-    if any(weights.values()):  # files that do not fit must not cost the run its name
-        initialiser(weights, say)(VLT(config, len(tokenizer), tokenizer.pad, len(task.answers)))
+    given = any(weights.values())
+    with nullcontext() if given else torch.device("meta"):  # settings and files that do not fit must not cost the name
+        model = VLT(config, len(tokenizer), tokenizer.pad, len(task.answers))
+    if given:
+        initialiser(weights, say)(model)
 
     def create() -> Path:
         folder = runs.RUNS / (name or runs.free_name(f"{config.backbone}-{time.strftime('%Y%m%d')}"))
         return runs.create(folder, config, task.sources, tokenizer, weights, task.answers, unchecked).folder
 
     return runs.open_run(ranks.on_first(create))
+
+
+@contextmanager
+def out_of_the_way(made: Sequence[runs.Run], say: Say) -> Iterator[None]:
+    """New runs whose training an error ends before the first one has learnt anything leave their names free.
+
+    Their settings are theirs for good, so that going on with them would end in the same error. A run that is asked to
+    stop can be gone on with, and so can one whose first checkpoint could not be written.
+    """
+    try:
+        yield
+    except checkpoint.Unwritten:
+        raise
+    except UserError:
+        if _first() and runs.forget(made[0]):
+            for twin in made[1:]:
+                runs.forget(twin)
+            say(f"{made[0].folder}: removed, as nothing is learnt; its name is free")
+        raise
 
 
 def resume(name: str, given: dict[str, Any], db: str | None, processes: int | None, say: Say) -> int:
@@ -150,6 +174,8 @@ def check(name: str | None, config: Config, corpora: Sequence[runs.Corpus], proc
         raise UserError(f"--name {name!r}: give a name of plain characters that does not begin with -")
     if name is not None and Path(name).name != name:
         raise UserError(f"--name {name}: give a name without folders; runs are kept in {runs.RUNS}/")
+    device.fitting(config, device.start())
+    ranks.refuse(processes or 1)
     if config.batch_size % (config.accumulate * (processes or 1)):
         raise UserError(f"--processes {processes}: batch_size {config.batch_size} is no multiple of it and accumulate")
     versions = [corpus.version.name for corpus in corpora]
@@ -198,6 +224,11 @@ def _end(number: int, _: Any) -> None:
     raise KeyboardInterrupt(number)
 
 
+def _first() -> bool:
+    """Whether this process is the only one, or the first of torchrun's."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _peer(folder: Path, db: str | None) -> None:
     """What the other processes of a run do."""
     run = runs.open_run(folder)
@@ -209,8 +240,9 @@ def carry_out(run: runs.Run, task: Task, db: str | None, processes: int | None, 
     on = run.resume_command
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        first = os.environ.get("RANK", "0") == "0"
-        with runs.held(run) if first else nullcontext():  # a run that is training is refused before peers are started
+        with (
+            runs.held(run) if _first() else nullcontext()
+        ):  # a run that is training is refused before peers are started
             task.pack(run.config, say)  # by this process: a peer starts no workers
         with ranks.joined(processes or processes_for(run.config), _peer, run.folder, db):
             train(run, task, say, initialiser(run.weights()))

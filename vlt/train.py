@@ -79,9 +79,7 @@ class Training:
         if config.backbone.startswith("resnet") and not self.sharded:  # only contiguous weights can be shared out
             self.model.backbone.to(memory_format=torch.channels_last)
         self.average = optim.Average(self.model, config.ema) if config.ema else None
-        self.precision = device.precision(config.precision, place.device, small=config.nano)
-        if self.sharded and self.precision == "fp16":
-            raise UserError("shard has no loss scaling: give --precision bf16 or fp32")
+        self.precision = device.fitting(config, place)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == "fp16")
         self.objectives = Objectives(self.model, config)
         self._load_weights(state)

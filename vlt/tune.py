@@ -62,9 +62,12 @@ def begin(
     doubts = leaks.unchecked(made.questions, origin, db, say) if source and isinstance(made, Answering) else []
     weights = {"run": str(file) if file else None}
     run = start.make(name, config, tokenizer, weights, made, say, doubts)
+    both = [run]
     if twin:  # before the run is trained: what is interrupted goes on with both
-        start.make(f"{name}{TWIN}", config.changed(blind=True), tokenizer, weights, made, lambda line: None, doubts)
-    code = start.carry_out(run, made, db, processes, say)
+        blind = config.changed(blind=True)
+        both.append(start.make(f"{name}{TWIN}", blind, tokenizer, weights, made, lambda line: None, doubts))
+    with start.out_of_the_way(both, say):
+        code = start.carry_out(run, made, db, processes, say)
     return code or _twin(run, db, processes, say)
 
 

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from click.testing import CliRunner
 import cli
 from corpus_db.read import UserError
 from tests.vlt import corpus, tiny
-from vlt import commands, runs, start
+from vlt import checkpoint, commands, runs, start
 from vlt.config import Config
 from vlt.runs import Corpus
+from vlt.train import Training
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +166,63 @@ def test_what_cannot_work_is_refused_before_a_run_takes_its_name(tmp_path, name,
     start.check("plain", Config(), corpora, 2)
     with pytest.raises(UserError, match=r"version .* stands in it twice"):
         start.check(None, Config(), corpora * 2, None)
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """A version that `pretrain` takes for the current one."""
+    made = corpus.version(tmp_path / "images")
+    monkeypatch.setattr(start, "version", lambda key, db: made)
+    monkeypatch.setattr(start, "leaks", lambda version, db: {})
+    monkeypatch.setattr("vlt.device.peak", lambda name, where: 1e9)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "told"),
+    [
+        (("--precision", "fp16"), {}, "precision fp16 is for CUDA; on a CPU give fp32 or auto"),
+        (("--compile",), {"CXX": "no-such-compiler"}, "there is no no-such-compiler: install one, or leave --compile"),
+        (("--set", "backbone=swin_giant"), {}, "backbone 'swin_giant': there is none of this name"),
+        (("--backbone", "vit", "--set", "image_size=50"), {}, "image_size 50 is no multiple of ViT's patch"),
+        (("--processes", "2"), {"WORLD_SIZE": "1"}, "--processes is for a CPU and without torchrun"),
+    ],
+)
+def test_what_this_machine_or_no_model_can_do_costs_a_run_no_name(drawn, monkeypatch, words, environment, told):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = run("pretrain", "--name", "q5", "--steps", "1", "--set", "batch_size=8", *words)
+    assert done.exit_code == 1 and told in done.stderr and not Path("runs").exists()
+
+
+BRIEF = ("--name", "q5", "--backbone", "vit", "--steps", "2", "--set", "batch_size=8", "--processes", "1")
+
+
+def test_a_run_that_fails_before_it_has_learnt_leaves_its_name_to_one_that_does_not(drawn, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+        done = run("pretrain", *BRIEF)
+        assert done.exit_code == 1 and "out of memory: lower --set batch_size (8)" in done.stderr
+    assert "runs/q5: removed, as nothing is learnt; its name is free" in done.stderr and not Path("runs/q5").exists()
+    assert run("pretrain", *BRIEF).exit_code == 0
+    done = run("pretrain", *BRIEF)
+    assert done.exit_code == 1 and "there is such a run" in done.stderr and Path("runs/q5/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("error", [checkpoint.Unwritten("disk"), KeyboardInterrupt(), RuntimeError("a defect")])
+def test_a_run_that_can_be_gone_on_with_keeps_its_folder(drawn, monkeypatch, error):
+    monkeypatch.setattr(start, "train", lambda *_: (_ for _ in ()).throw(error))
+    assert run("pretrain", *BRIEF).exit_code and runs.open_run("q5")
+
+
+@pytest.mark.parametrize("left", ["a checkpoint", "a record"])
+def test_a_run_with_a_checkpoint_or_a_measured_step_is_never_removed(tmp_path, left):
+    made = trained(tmp_path, "run", RECORDS if left == "a record" else ())
+    if left == "a checkpoint":
+        (made.checkpoints / "step-00000001.pt").touch()
+    with pytest.raises(UserError, match="lost"), start.out_of_the_way([made], print):
+        raise UserError("lost")
+    assert runs.open_run("run").config == made.config and not runs.forget(made)
 
 
 def test_a_corpus_without_a_readable_training_image_costs_a_run_no_name(tmp_path, monkeypatch):

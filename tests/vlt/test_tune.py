@@ -222,6 +222,21 @@ def test_a_name_with_folders_and_processes_that_do_not_share_a_batch_are_refused
     assert not Path("runs").exists() and not Path("outside").exists()
 
 
+def test_what_this_machine_cannot_do_is_refused_before_a_run_and_its_twin_take_their_names(source, address):
+    with pytest.raises(UserError, match="precision fp16 is for CUDA"):
+        begin(source, "rad", address, twin=True, precision="fp16")
+    assert not Path("runs").exists()
+
+
+def test_a_run_that_fails_before_it_has_learnt_leaves_its_name_and_its_twins(source, address, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+        with pytest.raises(UserError, match="out of memory"):
+            begin(source, "rad", address, twin=True)
+    assert list(Path("runs").iterdir()) == []
+    assert begin(source, "rad", address, twin=True) == 0 and models("rad", "rad-blind") == [True, True]
+
+
 def test_heads_learn_at_their_multiple_of_the_rate():
     settings = tiny.config(backbone="vit_nano", head_rate=5.0, backbone_rate=0.5)
     model = tiny.model(settings)
