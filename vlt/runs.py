@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from corpus_db.read import UserError, Version, written
+from vlt import pace
 from vlt.config import Config
 from vlt.text import Tokenizer
 
@@ -112,27 +113,20 @@ class Run:
         return [one for one in told if isinstance(one, str)] if isinstance(told, list) else []
 
 
-def seconds_of(records: Iterable[Mapping[str, Any]], batch_size: int) -> float:
-    """What the steps of a run took by its records of training, without its evaluations."""
-    spent, before = 0.0, 0
-    for record in records:
-        speed, step = record.get("images_per_s", 0.0), int(record["step"])
-        if speed > 0 and step > before:
-            spent += (step - before) * batch_size / speed
-        before = step
-    return spent
-
-
 def _record(line: str) -> dict[str, Any] | None:
-    """A line of metrics.jsonl; None where it is none: its kind and device are words, all else are numbers."""
+    """A line of metrics.jsonl; None where it is none: kind and device are words, all else are numbers, step a count."""
     try:
         record = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(record, dict) or not {"kind", "step"} <= record.keys():
+    if not isinstance(record, dict) or "kind" not in record or not _is_count(record.get("step")):
         return None
     fits = (isinstance(value, str if name in ("kind", "device") else (int, float)) for name, value in record.items())
     return record if all(fits) else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**53
 
 
 class Source(Protocol):
@@ -318,6 +312,7 @@ def _listed(run: Run) -> dict[str, Any]:
     records = run.records()
     of_kind = {record.get("kind"): record for record in records}  # the last of each
     training, start = of_kind.get("train", {}), of_kind.get("start", {})
+    steps = [record for record in records if record["kind"] == "train"]
     return {
         "run": run.folder.name,
         "backbone": run.config.backbone,
@@ -325,7 +320,7 @@ def _listed(run: Run) -> dict[str, Any]:
         "step": max((record.get("step", 0) for record in records), default=0),
         "steps": run.config.steps,
         "corpus": "+".join(corpus["manifest_sha256"][:8] for corpus in run.corpora),
-        "images_per_s": training.get("images_per_s"),
+        "images_per_s": pace.images_per_s(steps, run.config.batch_size),
         "config": json.loads(run.config.to_json()),
         "training": {name: value for name, value in training.items() if name.endswith(("_loss", "_accuracy"))},
         "scores": {name: value for name, value in of_kind.get("eval", {}).items() if name not in ("kind", "step")},

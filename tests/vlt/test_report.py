@@ -92,6 +92,11 @@ def test_a_page_shows_how_a_run_learned_with_its_numbers_in_words(base):
     assert "2.50 M" in text and "of 8, finished" in text and "not ended" not in text
 
 
+def test_the_pace_is_that_of_the_whole_run(base):
+    kept.measured(base, [kept.train(6, images_per_s=90.0), kept.train(8, images_per_s=180.0)])
+    assert "images a second 102.9 the mean of all steps, " in page()[0]  # 8 steps in the time of 6 at 90 and 2 at 180
+
+
 def test_the_hashes_settings_and_command_to_repeat_it_are_there(base):
     text, _ = page()
     corpus, environment = base.corpora[0], json.loads((base.folder / "environment.json").read_text())

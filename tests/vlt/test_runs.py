@@ -34,7 +34,8 @@ def trained(tmp_path, name, records=(), **settings):
 
 RECORDS = (
     {"kind": "start", "step": 0, "parameters": 2_500_000},
-    {"kind": "train", "step": 25, "mlm_loss": 2.0, "images_per_s": 123.4},
+    {"kind": "train", "step": 15, "mlm_loss": 3.0, "images_per_s": 90.0},
+    {"kind": "train", "step": 25, "mlm_loss": 2.0, "images_per_s": 180.0},
     {"kind": "eval", "step": 25, "words_loss": 3.25, "gap": 0.125},
 )
 
@@ -49,10 +50,11 @@ def test_runs_are_listed_with_their_last_scores(tmp_path):
         "2.5",
         "25/8",
         corpus.version(tmp_path / "images").manifest_sha256[:8],
-        "123",
+        "112",  # 25 steps in the time of 15 at 90 and 10 at 180, and not 180, the last reading
     ]
     assert row.split()[6:8] == ["3.250", "0.125"]
     (found,) = json.loads(run("runs", "--json").stdout)
+    assert found["images_per_s"] == pytest.approx(112.5)
     assert found["scores"] == {"words_loss": 3.25, "gap": 0.125} and found["training"] == {"mlm_loss": 2.0}
 
 
@@ -268,6 +270,7 @@ def test_lines_of_metrics_that_are_no_records_cost_only_themselves(tmp_path):
     made = trained(tmp_path, "run", RECORDS)
     path, before = made.folder / "metrics.jsonl", made.records()
     odd = ["garbage", '{"kind": ["x"], "step": "a"}', '{"kind": "start", "step": 0, "parameters": "many"}', "[1]"]
+    odd += [f'{{"kind": "train", "step": {step}, "images_per_s": 1}}' for step in ("1e999", "NaN", "-1", "9" * 400)]
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], *odd, *lines[1:], '{"kind": "tr']))
     assert made.records() == before and run("runs").exit_code == 0

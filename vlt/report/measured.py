@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from corpus_db.read import UserError
-from vlt import runs
+from vlt import pace, runs
 from vlt.report.curves import Chart, chart, number
 from vlt.tune import twin_of
 
@@ -54,7 +54,12 @@ class Measured:
     @property
     def seconds(self) -> float:
         """What the steps took, without evaluations."""
-        return runs.seconds_of(self.train, self.run.config.batch_size)
+        return pace.seconds(self.train, self.run.config.batch_size)
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Images a second over all steps; None where none was measured."""
+        return pace.images_per_s(self.train, self.run.config.batch_size)
 
     @property
     def broken(self) -> int | None:
@@ -67,17 +72,13 @@ class Measured:
 
 def read(run: runs.Run) -> Measured:
     """Of a run's folder; damaged lines are counted and left out."""
-    records = [record for record in run.records() if _is_step(record["step"])]
+    records = run.records()
     try:
         with open(run.folder / "metrics.jsonl", "rb") as file:
             lines = sum(bool(line.strip()) for line in file)
     except OSError:
         lines = 0
     return Measured(run, records, max(lines - len(records), 0))
-
-
-def _is_step(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value < 2**53
 
 
 def groups(measured: Measured) -> Iterator[tuple[str, list[Chart]]]:
@@ -134,7 +135,7 @@ def _twin(run: runs.Run) -> list[Record]:
         twin = runs.open_run(twin_of(run))
     except UserError:
         return []
-    return [record for record in twin.records() if record["kind"] == "eval" and _is_step(record["step"])]
+    return [record for record in twin.records() if record["kind"] == "eval"]
 
 
 def _grounding(evals: Sequence[Record]) -> Iterator[Chart | None]:

@@ -69,8 +69,8 @@ def _numbers(run: runs.Run, found: measured.Measured, finished: bool) -> list[tu
             rows.append((told, curves.number(max(values)), "the best, which is kept"))
     if gaps := [record["gap"] for record in found.evals if "gap" in record]:
         rows.append(("grounding gap", curves.number(gaps[-1]), "the last one"))
-    if found.train and (speed := found.train[-1].get("images_per_s")):
-        rows.append(("images a second", curves.number(speed), f"{found.seconds / 60:.1f} min of steps"))
+    if pace := found.images_per_s:
+        rows.append(("images a second", curves.number(pace), f"the mean of all steps, {found.seconds / 60:.1f} min"))
     rows.append(("seed", str(config.seed), f"on {found.start.get('device', 'a device not noted')}"))
     return rows
 

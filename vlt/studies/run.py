@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from corpus_db.read import UserError, version, written
-from vlt import device, predict, runs, start, tune
+from vlt import device, pace, predict, runs, start, tune
 from vlt.config import Config
 from vlt.data import Batches
 from vlt.log import step_flops
@@ -205,7 +205,7 @@ def _shared(folder: str, config: Config, task: Task, tokenizer: Tokenizer, origi
 def _seconds_of(name: str, batch_size: int) -> float:
     """What the steps of a run took, without its evaluations."""
     records = (record for record in runs.open_run(name).records() if record["kind"] == "train")
-    return runs.seconds_of(records, batch_size)
+    return pace.seconds(records, batch_size)
 
 
 def _steps(name: str) -> int:
