@@ -15,6 +15,7 @@ from corpus_db.read import UserError
 from tests.vlt import kept
 from vlt import report, runs
 from vlt.metrics import meteor
+from vlt.metrics.retrieval import median_rank
 from vlt.report import curves, measured
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "line", "circle", "polyline"}
@@ -211,6 +212,16 @@ def test_retrieval_and_written_texts_have_their_tables_and_extremes(base):
     assert [alts.count(f"image of p{row}") for row in range(4)] == [2] * 4
     assert [alts.count(f"image that stood first for p{row}") for row in range(4)] == [1] * 4
     assert [one for one in re.findall(r"written (.+?) ROUGE-L ([\d.]+)", text) if one[1] == "0.250"]
+
+
+def test_a_median_rank_is_told_as_evaluate_tells_it(base):
+    path = kept.found(base) / "result.json"
+    result = json.loads(path.read_text())
+    told = {"median_rank": 1234.5, "median_rank_interval": [6.0, 11.0125]}
+    result["scores"]["image_to_text"]["itc"]["strict"] |= told
+    path.write_text(json.dumps(result))
+    assert median_rank(told) == "1,234.5 [6, 11]" and "1,234.5 [6, 11]" in page()[0]
+    assert median_rank({"median_rank": 71.0}) == "71"
 
 
 def test_a_pipe_in_the_place_of_an_image_is_not_waited_for(base):

@@ -1,6 +1,6 @@
 """The table of a retrieval result: recall and median rank by direction, counting and method; chance and cost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from vlt.metrics.ranks import KS
@@ -45,9 +45,16 @@ def _cells(scores: dict[str, Any]) -> Iterator[str]:
         low_high = scores.get(f"r{k}_interval")
         span = f" [{', '.join(percent(100 * value) for value in low_high)}]" if low_high else ""
         yield percent(100 * scores[f"r{k}"]) + span
-    low_high = scores.get("median_rank_interval")
-    span = f" [{', '.join(f'{round(value, 1):,g}' for value in low_high)}]" if low_high else ""
-    yield f"{scores['median_rank']:,g}{span}"
+    yield median_rank(scores)
+
+
+def median_rank(scores: Mapping[str, Any]) -> str:
+    """The median rank with its interval, where it has one, to a tenth of a rank."""
+    value, *bounds = (
+        f"{rank:,.1f}".removesuffix(".0")
+        for rank in (scores["median_rank"], *(scores.get("median_rank_interval") or ()))
+    )
+    return f"{value} [{', '.join(bounds)}]" if bounds else value
 
 
 def _cost(result: dict[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from corpus_db.read import UserError
 from vlt import predict, runs
 from vlt.metrics import ranks
 from vlt.metrics.intervals import difference, shown
-from vlt.metrics.retrieval import COUNTINGS, DIRECTIONS, METHODS
+from vlt.metrics.retrieval import COUNTINGS, DIRECTIONS, METHODS, median_rank
 from vlt.report.curves import Intervals, intervals
 
 MAIN = ("overall", "closed", "open")  # groups of questions that stand in the first table
@@ -179,8 +179,7 @@ def _retrieval(found: Evaluated, result: Mapping[str, Any]) -> Evaluated:
 def _ranked(told: Mapping[str, Any]) -> Iterator[str]:
     for k in ranks.KS:
         yield _with_interval(told[f"r{k}"], told.get(f"r{k}_interval"))
-    low_high = told.get("median_rank_interval")
-    yield f"{told['median_rank']:g}" + (f" [{low_high[0]:g}, {low_high[1]:g}]" if low_high else "")
+    yield median_rank(told)
 
 
 def _texts(found: Evaluated, result: Mapping[str, Any]) -> Evaluated:
