@@ -79,10 +79,13 @@ def steps(home: Path, size: Size) -> Iterator[list[str]]:
 def learnt(home: Path) -> Iterator[str]:
     """What the run can do beside what chance does, in three lines; the scores are those that it kept."""
     found: dict[str, Any] = json.loads((home / SCORES).read_text(encoding="utf-8"))
-    right, chance = found["scores"]["text_to_image"]["itc"]["strict"]["r10"], found["chance"]["strict"]["r10"]
+    ranked, chance = found["scores"]["text_to_image"]["itc"]["strict"], found["chance"]["strict"]["r10"]
+    low_high = ranked.get("r10_interval")
+    span = " [{:.0f}, {:.0f}]".format(*(100 * bound for bound in low_high)) if low_high else ""
+    right = f"{ranked['r10']:.0%}{span}"
     records = map(json.loads, (home / RUN / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     last = [record for record in records if record["kind"] == "eval"][-1]
-    yield f"Right image among the first ten of {found['pool']}, by its text: {right:.0%} (by chance {chance:.0%})."
+    yield f"Right image among the first ten of {found['pool']}, by its text: {right} (by chance {chance:.0%})."
     yield f"Image and text told from a wrong pair: {last['itm']:.0%} (by chance 50%)."
     yield (
         f"Hidden content words named, with the right image: {last['content_right']:.0%}; "

@@ -36,7 +36,7 @@ sys.exit(int(does or 0))
 HIDDEN = {"kind": "eval", "itm": 0.855, "content_right": 0.44, "content_wrong": 0.32}
 FOUND = {
     "pool": 142,
-    "scores": {"text_to_image": {"itc": {"strict": {"r10": 0.63}}}},
+    "scores": {"text_to_image": {"itc": {"strict": {"r10": 0.63, "r10_interval": [0.546, 0.709]}}}},
     "chance": {"strict": {"r10": 0.07}},
 }
 
@@ -80,11 +80,19 @@ def test_the_steps_are_commands_in_the_folder_and_are_shown(home, stub):
     assert said[0] == f"$ cd '{home}'"
     assert "\n$ python ../stub.py sample --cases 30 -o sample" in said
     assert said[-3:] == [
-        "Right image among the first ten of 142, by its text: 63% (by chance 7%).",
+        "Right image among the first ten of 142, by its text: 63% [55, 71] (by chance 7%).",
         "Image and text told from a wrong pair: 86% (by chance 50%).",
         "Hidden content words named, with the right image: 44%; with another pair's: 32%.",
     ]
     assert addresses == [f"file://{str(home).replace(' ', '%20')}/{page}" for page in ("corpus.html", "run.html")]
+
+
+def test_a_score_without_an_interval_is_told_without_one(home):
+    scored(home)
+    found = json.loads(json.dumps(FOUND))
+    del found["scores"]["text_to_image"]["itc"]["strict"]["r10_interval"]
+    (home / demo.SCORES).write_text(json.dumps(found))
+    assert "by its text: 63% (by chance 7%)." in next(demo.learnt(home))
 
 
 def test_what_is_done_is_not_done_again(home):
