@@ -1,6 +1,7 @@
 """Work on many images in processes, which end with their parent however it ends."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,6 +13,7 @@ from typing import Generic, TypeVar
 from corpus_db.errors import UserError
 
 _CHUNK = 64  # of items a process takes at a time
+_GRACE = 10.0  # seconds in which a parent has ended its workers
 _INLINE = 128  # fewer than this are not worth starting processes for
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -74,7 +76,17 @@ def processes(workers: int) -> ProcessPoolExecutor:
     """A pool of processes that end with their parent."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for the workers: each has a core, not all of them
     # spawn: a forked process would share the database's connections
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_in_worker)
+
+
+def _in_worker() -> None:
+    """What asks a whole group to end, as Ctrl-C or a cluster does, is for the parent alone.
+
+    One that died in the middle of a result would leave its parent waiting for the rest for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_GRACE, os._exit, [1]).start())
+    _end_with_parent()
 
 
 @contextmanager
