@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 NO_CORPUS = "no corpus yet; make one with: make rgc"
 _WRITABLE = "give a place that can be written (-o for what is made, --db or RGC_DATA for a database)"
+_ended_by: list[int] = []  # the signal, where it was not Ctrl-C's
 ADVICE = {  # words of a message, in lower case, and what to do about it
     "disk is full": "free some space, then run the same command again",
     "no space left": "free some space, then run the same command again",
@@ -50,6 +53,13 @@ class Commands(click.Group):
                 with formatter.section(title):
                     formatter.write_dl([(name, " ".join(text.split())) for name, text in rows])
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's, with streams that are there, and a plain end where somebody asks for one."""
+        _open_closed_streams()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminated)
+        return super().main(*args, **kwargs)
+
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with one_line_errors():
             return super().make_context(*args, **kwargs)
@@ -64,6 +74,22 @@ class Commands(click.Group):
             return result
 
 
+def _terminated(number: int, _: object) -> None:
+    """SIGTERM: what holds a lock or a process lets go of it, as at Ctrl-C."""
+    _ended_by.append(number)
+    raise KeyboardInterrupt
+
+
+def _open_closed_streams() -> None:
+    """Open to nowhere what the caller closed (`>&-`): else the next file opened, a database even, takes its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn trouble from outside the program into click's kind of error, which is printed as a line."""
@@ -71,7 +97,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from here", err=True)
-        raise click.exceptions.Exit(130) from None
+        raise click.exceptions.Exit(128 + (_ended_by or [signal.SIGINT])[0]) from None
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
         raise  # click tells the first; for the last, the reader of our output having gone, it ends quietly
     except Exception as error:
@@ -126,7 +152,13 @@ class Limit(click.ParamType):
 def database_option_of(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """--db, which is `default` where it is not given."""
     says = f"An SQLite file or postgresql+psycopg://user@host/name  [default: {default}]"
-    return click.option("--db", metavar="DB", help=says)
+    return click.option("--db", metavar="DB", callback=_named, help=says)
+
+
+def _named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == "":  # of a script's unset variable, most likely: the default might be another corpus than is meant
+        raise click.BadParameter("it is empty: name a database, or leave --db out", ctx, param)
+    return value
 
 
 database_option = database_option_of("the one built last")

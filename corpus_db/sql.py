@@ -68,7 +68,9 @@ def _one_line(error: BaseException) -> str:
 
 
 def _too_slow(timeout_s: float) -> UserError:
-    return UserError(f"the statement took longer than {timeout_s:g} s and was stopped; narrow it or raise the limit")
+    return UserError(
+        f"the statement took longer than {timeout_s:g} s and was stopped; narrow it, or give it longer with --timeout"
+    )
 
 
 def _query_sqlite(engine: Engine, statement: str, timeout_s: float) -> Iterator[Any]:
@@ -94,6 +96,8 @@ def _query_sqlite(engine: Engine, statement: str, timeout_s: float) -> Iterator[
                 deadline = time.monotonic() + left
         except sqlite3.OperationalError as error:
             if "interrupted" in str(error):
+                if time.monotonic() <= deadline:  # a signal's exception is lost in SQLite
+                    raise KeyboardInterrupt from None
                 raise _too_slow(timeout_s) from None
             raise UserError(f"SQL: {_one_line(error)}") from None
         except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError, ValueError) as error:

@@ -1,10 +1,12 @@
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -240,6 +242,31 @@ def test_ctrl_c_ends_in_one_line(monkeypatch, sample_db):
     monkeypatch.setattr(stats, "stats", raising(KeyboardInterrupt()))
     done = run("stats", "--db", sample_db)
     assert (done.exit_code, done.stderr.count("\n")) == (128 + signal.SIGINT, 1)
+
+
+def test_sigterm_ends_a_command_in_one_line(sample_db):
+    words = ["sql", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"]
+    command = [sys.executable, str(ROOT / "cli.py"), *words, "--timeout", "60"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr.readline().startswith("database: ")
+        time.sleep(0.3)
+        child.terminate()
+        assert child.stderr.read() == "interrupted; the same command goes on from here\n"
+        assert child.wait(60) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_ends_no_command(sample_db, closed):
+    line = shlex.join([sys.executable, str(ROOT / "cli.py"), "stats"])
+    done = subprocess.run(["sh", "-c", f"{line} {closed}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ("" if "2>" in closed else f"database: {sample_db}\n")
+    assert bool(done.stdout) == (">&-" not in closed.split())
+
+
+def test_an_empty_database_is_bad_usage_and_not_the_default_one(sample_db):
+    done = run("stats", "--db", "")
+    assert done.exit_code == 2 and "it is empty: name a database, or leave --db out" in done.output
 
 
 MANY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) SELECT i FROM n"
