@@ -35,7 +35,7 @@ $(PY):
 .venv/.installed: requirements.lock pyproject.toml | $(PY)
 	@echo 'Installing the packages of requirements.lock into .venv (a few minutes) ...'
 	@$(PY) -m pip install --disable-pip-version-check -q -r requirements.lock
-	@$(PY) -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e . && touch $@
+	@$(PY) -m pip install --disable-pip-version-check -qq --no-deps --no-build-isolation -e . && touch $@
 
 # Resolve pyproject.toml anew (on the oldest Python, whose pins the newer ones can install as well).
 lock: | $(PY)

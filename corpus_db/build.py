@@ -257,7 +257,9 @@ def _audited(connection: Connection, root: Any, readers: Readers, result: BuildR
     result.audit = [vars(check) for check in found.checks]
     if found.failed:
         broken = "; ".join(f"{check.name}: {check.count} ({', '.join(check.examples[:2])})" for check in found.broken)
-        raise UserError(f"the audit failed, so no version was made: {broken}")
+        raise UserError(
+            f"the audit failed, so no version was made: {broken}; docs/audit.md says what each is and what mends it"
+        )
     return audit.audit_markdown(found)
 
 

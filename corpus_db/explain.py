@@ -55,8 +55,9 @@ def explain(engine: Engine, key: str, readers: Readers | None = None, version: s
         if pair_id is not None:
             return _explain_pair(connection, pair_id, asked)
         found = _explain_unpaired(connection, key, readers or {})
-    if found is None:
-        raise unknown(key)
+        if found is None:
+            resolve(connection, None)  # before the first build no pair has an id
+            raise unknown(key)
     if asked is not None:
         raise UserError(f"{shown(key)}: no pair, so no version holds it; leave out the version to hear why")
     return found

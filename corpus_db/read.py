@@ -4,6 +4,7 @@ Plain dataclasses and arrays; the database's packages are imported only when a f
 """
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -201,8 +202,22 @@ def questions(source: str, split: str | None = None, db: str | None = None) -> l
         engine.dispose()
     if not rows:
         what = f"{source}:{split}" if split else source
-        raise UserError(f"{what}: no such questions; sources here: {', '.join(known) or 'none'} (python cli.py import)")
+        raise UserError(
+            f"{what}: no such questions; sources here: {', '.join(known) or 'none'}{_missing(source, known)}"
+        )
     return [Question(**{**row, "image_path": row["image_path"] and _inside(root, row["image_path"])}) for row in rows]
+
+
+def _missing(source: str, known: Sequence[str]) -> str:
+    """How questions that are not here are had."""
+    if source in known:
+        return ""
+    own = ""
+    if "sample-truth" in known:
+        own = "; or take those of the sample: --source sample-truth"
+    elif "sample" in known and source != "sample-truth":
+        own = "; or the sample's own: python cli.py import sample-truth PATH, then --source sample-truth"
+    return f". Import them: python cli.py import {shlex.quote(source)} PATH{own} (docs/evaluate.md)"
 
 
 def database(db: str | None = None) -> str:

@@ -173,7 +173,7 @@ def plain(items: Iterable[Item]) -> list[dict[str, Any]]:
 
 def render_queue(items: Sequence[Item]) -> Iterator[str]:
     """How many wait and why, then each with its first suspicion."""
-    kinds = Counter(suspicion.kind for item in items for suspicion in item.suspicions)
+    kinds = Counter(kind for item in items for kind in {suspicion.kind for suspicion in item.suspicions})
     reasons = ", ".join(f"{kind} {kinds[kind]}" for kind in KINDS if kinds[kind])
     waiting = f"{len(items)} pair{'s' * (len(items) != 1)} to look at"
     yield f"{waiting}, by reason (a pair may have several): {reasons}" if items else waiting

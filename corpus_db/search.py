@@ -15,6 +15,7 @@ from sqlalchemy import Engine, TextClause, text
 from corpus_db import db
 from corpus_db.errors import UserError
 from corpus_db.sql_output import shown
+from corpus_db.version import resolve
 
 MOST_TERMS, LONGEST_WORD, FARTHEST = 100, 200, 50
 _TERM = re.compile(r'"([^"]*)"?(\*?)|(\S+?)(\*?)(?=\s|$)')
@@ -52,6 +53,8 @@ def search(engine: Engine, words: str, limit: int = 20) -> Found:
     statement = text("SELECT pair_id, modality, plane, caption FROM rgc WHERE pair_id = :pair_id")
     with engine.connect() as connection:
         ids = connection.execute(matching(engine, words)).scalars().all()
+        if not ids:
+            resolve(connection, None)  # that there is no version yet is another thing than no such caption
         first = sorted(ids)[:limit]  # here, since the engines sort text differently
         rows = [connection.execute(statement, {"pair_id": pair_id}).mappings().one() for pair_id in first]
     return Found(len(ids), [dict(row) for row in rows])

@@ -146,7 +146,8 @@ def record(
     if pair is None:
         raise UserError(_not_there(connection, pair_id))
     wanted = [_checked(decision) for decision in decisions]
-    edited = any(decision.decision == EDIT for decision in wanted)
+    standing = load(connection).get(pair_id, NO_REVIEW)
+    edited = _CAPTION in standing.rows or any(decision.decision == EDIT for decision in wanted)
     for decision in wanted:
         if decision.decision == KEEP and pair["status"] != "kept" and (trouble := _cannot_stay(pair, edited)):
             raise UserError(f"{shown(pair_id)}: cannot be kept: {trouble}")

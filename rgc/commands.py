@@ -1,6 +1,7 @@
 """The commands that get a corpus: crawl, import, sample. Each parses, calls, prints."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,9 @@ def sample(output: str, **settings: Any) -> None:
         folder = generate(recipe, output, os.cpu_count() or 1, notice)
     except ValueError as error:  # the folder holds something else
         raise UserError(str(error)) from error
-    click.echo(f"{folder}: {recipe.cases} cases; serve them with: {sys.executable} -m rgc.phantom.serve {output}")
+    click.echo(
+        f"{folder}: {recipe.cases} cases; serve them with: {sys.executable} -m rgc.phantom.serve {shlex.quote(output)}"
+    )
 
 
 COMMANDS = (crawl, import_, sample)

@@ -97,7 +97,9 @@ def at_url(url: str, hosts: frozenset[str] = frozenset()) -> Site:
         or parts.query
         or parts.fragment
     ):
-        raise UserError(f"{hidden(url)}: not a site; give auto, medpix, sample or an address: http://127.0.0.1:8765")
+        raise UserError(
+            f"{hidden(url)}: not a site; give auto, medpix, open-i, sample or an address: http://127.0.0.1:8765"
+        )
     if f"{parts.scheme}://{parts.netloc}" == MEDPIX:
         name = "medpix"
     else:

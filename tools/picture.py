@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+SCROLL = "id => { const at = document.getElementById(id); at?.scrollIntoView(); return at !== null; }"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -18,10 +19,15 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--at", metavar="SECTION", help="the id of the heading to begin with")
-    parser.add_argument("--size", default="1200x760", help="width and height in pixels")
+    parser.add_argument("--size", type=sides, default="1200x760", metavar="WIDTHxHEIGHT", help="in pixels")
     asked = parser.parse_args()
-    width, height = map(int, asked.size.split("x"))
-    photograph(asked.page, asked.out, asked.at, width, height)
+    photograph(asked.page, asked.out, asked.at, *asked.size)
+
+
+def sides(told: str) -> tuple[int, int]:
+    """1200x760 as numbers; raises ValueError."""
+    width, height = map(int, told.split("x"))
+    return width, height
 
 
 def photograph(page: Path, out: Path, section: str | None, width: int, height: int) -> None:
@@ -31,12 +37,14 @@ def photograph(page: Path, out: Path, section: str | None, width: int, height: i
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         sys.exit("no Chromium here; on Debian: apt-get install chromium")
+    if not page.is_file():
+        sys.exit(f"{page}: no such page; make it with: python cli.py demo, or report -o {page}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         shown = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
         shown.goto(page.resolve().as_uri())
-        if section:
-            shown.evaluate("id => document.getElementById(id).scrollIntoView()", section)
+        if section and not shown.evaluate(SCROLL, section):
+            sys.exit(f"{page}: nothing in it has the id {section}")
         shown.screenshot(path=out)
         browser.close()
 

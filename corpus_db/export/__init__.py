@@ -33,6 +33,7 @@ class Exported:
     images: int  # pairs whose image bytes are in it
     licences: dict[str, int]  # pairs by licence
     resumed: bool  # whether an earlier run had finished files of it
+    mended: int  # of these, how many were no longer as they were, and made anew
 
 
 def export(
@@ -72,7 +73,9 @@ def export(
             raise UserError(f"{shown(name)}: changed while it was exported; run the same command again")
         files = folder.finish({**identity, **summary})
     return Exported(
-        *(form, name, manifest, target, files, snapshot.pairs, images, snapshot.licences), resumed=folder.kept > 0
+        *(form, name, manifest, target, files, snapshot.pairs, images, snapshot.licences),
+        resumed=folder.kept > 0,
+        mended=folder.mended,
     )
 
 
@@ -88,12 +91,16 @@ def render_export(exported: Exported) -> list[str]:
     lines = [
         f"version   {exported.version}  {exported.manifest_sha256[:16]}",
         f"pairs     {exported.pairs}, {images}",
-        f"files     {len(exported.files)}, {size / 1e6:.1f} MB{', gone on from an earlier run' * exported.resumed}; "
-        f"beside them {EXPORT} and {SUMS}",
+        f"files     {len(exported.files)}, {size / 1e6:.1f} MB{_resumed(exported)}; beside them {EXPORT} and {SUMS}",
         f"folder    {exported.folder}  (check it there with: sha256sum -c SHA256SUMS)",
         _licence_line(exported),
     ]
     return [shown(line) for line in lines]
+
+
+def _resumed(exported: Exported) -> str:
+    mended = f", {exported.mended} of its files made anew: missing or altered" if exported.mended else ""
+    return f", gone on from an earlier run{mended}" if exported.resumed or mended else ""
 
 
 def _licence_line(exported: Exported) -> str:

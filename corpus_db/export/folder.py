@@ -46,6 +46,7 @@ class Folder:
     path: Path
     files: dict[str, File] = field(default_factory=dict)  # finished by this run, or found finished
     kept: int = 0  # of those, the ones that an earlier run had finished
+    mended: int = 0  # those that it had finished and that were no longer as they were
     _known: dict[str, File] = field(default_factory=dict)  # what an earlier run says it finished
 
     def put(self, part: Part) -> File:
@@ -57,6 +58,7 @@ class Folder:
             self.kept += 1
             file = File(part.path, target.stat().st_size, expected)
         else:
+            self.mended += known is not None
             file = self._write(part, target)
         self.files[part.path] = file
         if known != file and not part.sha256:

@@ -26,6 +26,7 @@ class Disputed:
     field: str
     conflicts: int
     pairs: int
+    dropped: int  # of these, the pairs that the version does not hold
     kinds: list[tuple[str, str, int]]  # given, other, number
     examples: list[Dispute]
 
@@ -59,7 +60,12 @@ def conflicts(ask: Ask) -> list[Disputed]:
         other = f"{row.other_value} ({row.other_voter}: {cut(row.other_evidence, _WORDS)})"
         examples[row.field].append(Dispute(picture, given, other))
     counts = ask.rows(
-        "SELECT field, count(*), count(DISTINCT pair_id) FROM conflict WHERE version_id = :v "
-        "GROUP BY field ORDER BY count(*) DESC, field"
+        "SELECT conflict.field, count(*), count(DISTINCT conflict.pair_id), count(DISTINCT version_pair.pair_id) "
+        "FROM conflict LEFT JOIN version_pair "
+        "ON version_pair.pair_id = conflict.pair_id AND version_pair.version_id = conflict.version_id "
+        "WHERE conflict.version_id = :v GROUP BY conflict.field ORDER BY count(*) DESC, conflict.field"
     )
-    return [Disputed(field, count, pairs, kinds[field][:_KINDS], examples[field]) for field, count, pairs in counts]
+    return [
+        Disputed(field, count, pairs, pairs - held, kinds[field][:_KINDS], examples[field])
+        for field, count, pairs, held in counts
+    ]

@@ -7,6 +7,7 @@ from corpus_db import db
 from corpus_db.errors import UserError
 from corpus_db.explain import explain
 from corpus_db.explain_output import render_explain
+from corpus_db.search import search
 from corpus_db.stats import render_stats, render_versions, stats, versions
 from tests.corpus_db.corpus import READERS, Filler, build, fill, image
 
@@ -124,6 +125,9 @@ def test_an_empty_corpus_has_stats_and_no_versions(fresh_db: str) -> None:
     assert stats(engine)["current"] is None
     assert "python cli.py build" in render_stats(stats(engine))[-1]
     assert "python cli.py build" in render_versions(versions(engine))[0]
+    for ask in (lambda: explain(engine, "synpic11"), lambda: search(engine, "liver")):
+        with pytest.raises(UserError, match=r"no version yet; make one with: python cli\.py build"):
+            ask()
 
 
 def test_an_old_version_is_explained_as_its_build_had_it(corpus: str) -> None:

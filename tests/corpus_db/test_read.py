@@ -115,6 +115,15 @@ def test_questions_are_those_of_a_source_and_a_split(engine: Engine, fresh_db: s
     for source_name, split in (("vqa-rad", "val"), ("slake", None)):
         with pytest.raises(UserError, match="no such questions; sources here: medpix, vqa-rad"):
             read.questions(source_name, split, fresh_db)
+    with pytest.raises(UserError, match=r"Import them: python cli.py import slake PATH \(docs/evaluate.md\)$"):
+        read.questions("slake", None, fresh_db)
+
+
+def test_questions_that_are_not_here_are_told_with_how_they_are_had() -> None:
+    how = "; or the sample's own: python cli.py import sample-truth PATH, then --source sample-truth (docs/evaluate.md)"
+    assert read._missing("vqa-rad", ["sample"]) == f". Import them: python cli.py import vqa-rad PATH{how}"
+    assert "; or take those of the sample: --source sample-truth (" in read._missing("vqa-rad", ["sample-truth"])
+    assert read._missing("medpix", ["medpix"]) == ""
 
 
 def saved(image: Image.Image, path: Path) -> Path:

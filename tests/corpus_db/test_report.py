@@ -169,6 +169,10 @@ def test_labels_that_votes_disagree_on_are_told_with_both_votes(filler, page):
     build(filler.engine, READERS)
     conflicts = section(page(filler.engine), "conflicts")
     assert rows_of(conflicts, "<summary>plane")[0] == ["axial", "sagittal", "2"]
+    plane = conflicts.partition("<summary>plane")[2].partition("</summary>")[0]
+    run(filler.engine, "DELETE FROM version_pair WHERE pair_id = 'medpix:51'")
+    after = section(page(filler.engine), "conflicts").partition("<summary>plane")[2].partition("</summary>")[0]
+    assert "left out" not in plane and after == plane.replace(" pairs<", " pairs, 1 of them left out<")
     assert "<strong>axial (upstream: Axial)</strong>" in conflicts and "against sagittal (text: Sagittal)" in conflicts
 
 

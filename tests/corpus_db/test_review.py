@@ -8,7 +8,7 @@ from sqlalchemy import Engine, insert, text
 from cli import main
 from corpus_db import db
 from corpus_db.gather import table
-from corpus_db.review import decide, queue, render_queue
+from corpus_db.review import Item, Suspicion, decide, queue, render_queue
 from corpus_db.verdicts import DROP, WITHDRAW, Decision
 from tests.corpus_db.corpus import READERS, Filler, build, image
 
@@ -72,6 +72,13 @@ def test_the_queue_as_lines_counts_by_reason(corpus: Engine) -> None:
     )
     assert lines[1].startswith("medpix:other  conflict: modality: upstream CT (CT - noncontrast) against text MR")
     assert lines[-1] == "medpix:short  short_caption: 2 words: Liver mass."
+
+
+def test_the_queue_counts_pairs_and_not_how_often_one_is_doubtful(corpus: Engine) -> None:
+    twice = Item(
+        "medpix:x", "A mass.", "kept", [Suspicion("conflict", "plane", "a"), Suspicion("conflict", "region", "b")]
+    )
+    assert next(render_queue([twice])) == "1 pair to look at, by reason (a pair may have several): conflict 1"
 
 
 def run(engine: Engine, *words: str) -> Result:

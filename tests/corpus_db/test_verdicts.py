@@ -91,6 +91,8 @@ def test_a_keep_that_a_later_build_cannot_obey_is_told(corpus: Engine) -> None:
 def test_a_pair_without_words_cannot_be_kept_before_someone_writes_a_caption(corpus: Engine) -> None:
     with pytest.raises(UserError, match="it has no caption; write one"):
         decide(corpus, "blank", Decision(KEEP))
+    decide(corpus, "blank", Decision(EDIT, None, "Axial CT of a cyst."))
+    decide(corpus, "blank", Decision(KEEP))
     decided(corpus, "blank", EDIT, value="Axial CT of a mass.")
     assert (row(corpus, "blank")["status"], row(corpus, "blank")["caption"]) == ("kept", "Axial CT of a mass.")
 
