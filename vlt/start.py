@@ -240,9 +240,8 @@ def carry_out(run: runs.Run, task: Task, db: str | None, processes: int | None, 
     on = run.resume_command
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        with (
-            runs.held(run) if _first() else nullcontext()
-        ):  # a run that is training is refused before peers are started
+        # a run that is training is refused before peers are started
+        with runs.held(run) if _first() else nullcontext():
             task.pack(run.config, say)  # by this process: a peer starts no workers
         with ranks.joined(processes or processes_for(run.config), _peer, run.folder, db):
             train(run, task, say, initialiser(run.weights()))
