@@ -153,7 +153,5 @@ def _draw_chunk(recipe: Recipe, made: Path, chunk: range) -> range:
 
 def _write_durably(path: Path, data: bytes) -> None:
     """Write a file and wait until it is on the disk."""
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(data)
+    sync(path)
